@@ -1,0 +1,2 @@
+//! The `pforte` program: reads arguments and runs them.
+fn main() {}
