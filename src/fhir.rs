@@ -1,0 +1,3 @@
+//! The vocabulary of FHIR.
+
+pub mod definitions;
