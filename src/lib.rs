@@ -1,1 +1,3 @@
 //! Pforte.
+
+pub mod fhir;
