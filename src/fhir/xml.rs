@@ -136,6 +136,8 @@ pub struct Lexer<'a> {
     narrative: Option<usize>,
     /// An empty element has been begun and must be ended.
     empty: bool,
+    /// The root has been begun.
+    begun: bool,
     depth: usize,
 }
 
@@ -158,8 +160,16 @@ impl<'a> Lexer<'a> {
             return fail(offset, XmlErrorKind::Character);
         }
         let attributes = Vec::with_capacity(4);
-        let mut lexer =
-            Self { text, at: 0, open: Vec::new(), attributes, narrative: None, empty: false, depth };
+        let mut lexer = Self {
+            text,
+            at: 0,
+            open: Vec::new(),
+            attributes,
+            narrative: None,
+            empty: false,
+            begun: false,
+            depth,
+        };
         lexer.declaration()?;
         Ok(lexer)
     }
@@ -175,7 +185,7 @@ impl<'a> Lexer<'a> {
                 return Ok(Some(text));
             }
             match self.rest() {
-                [] if self.open.is_empty() && self.begun() => return Ok(None),
+                [] if self.open.is_empty() && self.begun => return Ok(None),
                 [] => return self.fail(XmlErrorKind::UnexpectedEnd),
                 [b'<', b'/', ..] => return self.end().map(Some),
                 [b'<', b'?', ..] => return self.fail(XmlErrorKind::ProcessingInstruction),
@@ -241,11 +251,6 @@ impl<'a> Lexer<'a> {
         }
     }
 
-    /// Whether a start tag has been read.
-    fn begun(&self) -> bool {
-        !self.attributes.is_empty() || !self.open.is_empty()
-    }
-
     fn declaration(&mut self) -> Result<(), XmlError> {
         if !matches!(self.rest(), [b'<', b'?', b'x', b'm', b'l', b' ' | b'\t' | b'\n' | b'\r', ..]) {
             return Ok(());
@@ -283,7 +288,7 @@ impl<'a> Lexer<'a> {
             self.whitespace();
             return match self.peek() {
                 None | Some(b'<') => Ok(None),
-                Some(_) if self.open.is_empty() && self.begun() => self.fail(XmlErrorKind::TrailingContent),
+                Some(_) if self.open.is_empty() && self.begun => self.fail(XmlErrorKind::TrailingContent),
                 Some(_) => self.fail(XmlErrorKind::Text),
             };
         }
@@ -361,7 +366,7 @@ impl<'a> Lexer<'a> {
 
     fn start(&mut self) -> Result<Token<'a>, XmlError> {
         let start = self.at;
-        if self.open.is_empty() && self.begun() {
+        if self.open.is_empty() && self.begun {
             return self.fail(XmlErrorKind::TrailingContent);
         }
         if self.open.len() >= self.depth {
@@ -381,6 +386,7 @@ impl<'a> Lexer<'a> {
             _ => return self.fail(XmlErrorKind::Unexpected("an attribute, `>` or `/>`")),
         }
         self.open.push(name);
+        self.begun = true;
         Ok(Token::Start { name, range: start..self.at })
     }
 
@@ -769,12 +775,12 @@ mod tests {
                         .attributes()
                         .map(|attribute| {
                             let attribute = attribute.unwrap();
-                            let name = String::from_utf8(attribute.key.as_ref().to_vec()).unwrap();
-                            let value = String::from_utf8(attribute.value.to_vec()).unwrap();
+                            let name = attribute.key.as_ref().to_owned();
+                            let value = attribute.value.into_owned();
                             format!(" {name}={}", quick_xml::escape::unescape(&value).unwrap())
                         })
                         .collect();
-                    let name = String::from_utf8(tag.name().as_ref().to_vec()).unwrap();
+                    let name = tag.name().as_ref().to_owned();
                     seen.push(format!("<{name}{}", attributes.concat()));
                 }
                 Event::End(_) => seen.push(">".to_owned()),

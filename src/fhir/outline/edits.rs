@@ -307,7 +307,7 @@ fn widen_json<'b>(source: &[u8], gone: Vec<Range<usize>>, all: &mut Vec<(Range<u
         } else {
             let comma = before(source, run.start);
             if comma > 0 && source.get(comma - 1) == Some(&b',') {
-                run.start = comma - 1;
+                run.start = before(source, comma - 1);
             }
         }
         all.push((run, b""));
@@ -340,5 +340,237 @@ fn cut_kind<'a>(kind: &Kind<'a>, keep: &mut impl FnMut(&Entry<'a>) -> bool, edit
             }
         }
         Kind::Other => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fhir::outline::Limits;
+
+    fn outline(text: &str, format: Format) -> Outline<'_> {
+        Outline::read(text.as_bytes(), format, Limits::default()).unwrap()
+    }
+
+    fn applied(edits: &Edits, text: &str) -> String {
+        String::from_utf8(edits.apply(text.as_bytes())).unwrap()
+    }
+
+    const JSON: &str = "{\"resourceType\":\"Bundle\",\n \"total\": 3, \"entry\": [\n  {\"fullUrl\":\"a\"},\n  {\"fullUrl\":\"b\",\"resource\":{\"resourceType\":\"Basic\"}} ,\n  {\"fullUrl\":\"c\"}\n ]\n}";
+    const XML: &str = "<Bundle xmlns=\"http://hl7.org/fhir\">\n <type value=\"searchset\"/>\n <total value=\"3\"/>\n <entry><fullUrl value=\"a\"/></entry>\n <entry><fullUrl value=\"b\"/><resource><Basic/></resource></entry>\n <entry><fullUrl value=\"c\"/></entry>\n</Bundle>";
+
+    fn names(outline: &Outline<'_>) -> String {
+        let entries = outline.bundle().map(|bundle| bundle.entries.as_slice()).unwrap_or_default();
+        entries.iter().map(|entry| entry.full_url.as_ref().map_or("-", |url| &url.text).to_owned()).collect()
+    }
+
+    /// RESP-7: what is removed leaves no trace.
+    #[test]
+    fn removed_entries_take_their_separators_along() {
+        let head = "{\"resourceType\":\"Bundle\",\n \"total\": 3";
+        let b = "{\"fullUrl\":\"b\",\"resource\":{\"resourceType\":\"Basic\"}}";
+        let table = [
+            ("abc", JSON.to_owned()),
+            ("b", format!("{head}, \"entry\": [\n  {b}\n ]\n}}")),
+            (
+                "ac",
+                format!("{head}, \"entry\": [\n  {{\"fullUrl\":\"a\"}},\n  {{\"fullUrl\":\"c\"}}\n ]\n}}"),
+            ),
+            ("a", format!("{head}, \"entry\": [\n  {{\"fullUrl\":\"a\"}}\n ]\n}}")),
+            ("", format!("{head}\n}}")),
+        ];
+        for (keep, means) in table {
+            let outline = outline(JSON, Format::Json);
+            let edits = cut(&outline, |entry| keep.contains(&*entry.full_url.as_ref().unwrap().text));
+            assert_eq!(applied(&edits, JSON), means, "keeping {keep:?}");
+        }
+        let outline = outline(XML, Format::Xml);
+        let edits = cut(&outline, |entry| entry.full_url.as_ref().unwrap().text == "b");
+        let means = "<Bundle xmlns=\"http://hl7.org/fhir\">\n <type value=\"searchset\"/>\n <total value=\"3\"/>\n <entry><fullUrl value=\"b\"/><resource><Basic/></resource></entry>\n</Bundle>";
+        assert_eq!(applied(&edits, XML), means);
+    }
+
+    #[test]
+    fn members_are_removed_and_set() {
+        for (text, format) in [(JSON, Format::Json), (XML, Format::Xml)] {
+            let outline = outline(text, format);
+            let bundle = outline.bundle().unwrap();
+            let mut edits = Edits::new(format);
+            edits.remove(bundle.total.as_ref().unwrap().member.clone());
+            edits.remove(bundle.entries[1].resource.as_ref().unwrap().member.clone());
+            edits.set(bundle.entries[0].full_url.as_ref().unwrap(), "<\"&\\>");
+            let out = applied(&edits, text);
+            let after = super::tests::outline(&out, format);
+            assert_eq!(names(&after), "<\"&\\>bc");
+            let bundle = after.bundle().unwrap();
+            assert!(bundle.total.is_none() && bundle.entries[1].resource.is_none(), "{out}");
+        }
+        let both = r#"{"resourceType":"Bundle","total":1,"entry":[{}]}"#;
+        let read = outline(both, Format::Json);
+        let bundle = read.bundle().unwrap();
+        let mut edits = cut(&read, |_| false);
+        edits.remove(bundle.total.as_ref().unwrap().member.clone());
+        assert_eq!(applied(&edits, both), r#"{"resourceType":"Bundle"}"#);
+        let mut edits = Edits::new(Format::Json);
+        edits.set_total(bundle.total.as_ref().unwrap(), 0);
+        assert_eq!(applied(&edits, both), r#"{"resourceType":"Bundle","total":0,"entry":[{}]}"#);
+    }
+
+    #[test]
+    fn links_go_and_the_last_takes_the_array_along() {
+        let text = r#"{"resourceType":"Bundle","link":[{"relation":"self"},{"relation":"next"}],"type":"searchset"}"#;
+        let outline = outline(text, Format::Json);
+        let mut edits = Edits::new(Format::Json);
+        edits.links(outline.bundle().unwrap(), |link| link.relation.as_ref().unwrap().text == "self");
+        let means = r#"{"resourceType":"Bundle","link":[{"relation":"self"}],"type":"searchset"}"#;
+        assert_eq!(applied(&edits, text), means);
+        let mut edits = Edits::new(Format::Json);
+        edits.links(outline.bundle().unwrap(), |_| false);
+        assert_eq!(applied(&edits, text), r#"{"resourceType":"Bundle","type":"searchset"}"#);
+    }
+
+    #[test]
+    fn an_entry_is_added_where_there_was_none() {
+        let table = [
+            (Format::Json, r#"{"type":"batch-response","resourceType":"Bundle" }"#, r#"{"fullUrl":"n"}"#),
+            (Format::Json, r#"{"resourceType":"Bundle","entry":[]}"#, r#"{"fullUrl":"n"}"#),
+            (
+                Format::Xml,
+                r#"<Bundle xmlns="http://hl7.org/fhir"><type value="a"/><signature/></Bundle>"#,
+                r#"<entry><fullUrl value="n"/></entry>"#,
+            ),
+        ];
+        for (format, text, new) in table {
+            let read = outline(text, format);
+            let mut edits = Edits::new(format);
+            edits.entries(read.bundle().unwrap(), |_, _| Step::Keep, &[(0, new.into())]);
+            let out = applied(&edits, text);
+            assert_eq!(names(&outline(&out, format)), "n", "{out}");
+            assert!(!out.contains("<signature/><entry>"), "{out}");
+        }
+    }
+
+    #[test]
+    fn what_is_inside_a_removed_range_goes_with_it() {
+        let outline = outline(JSON, Format::Json);
+        let bundle = outline.bundle().unwrap();
+        let mut edits = Edits::new(Format::Json);
+        edits.set(bundle.entries[0].full_url.as_ref().unwrap(), "changed");
+        edits.merge(cut(&outline, |entry| entry.full_url.as_ref().unwrap().text != "a"));
+        assert!(!applied(&edits, JSON).contains("changed"));
+    }
+
+    /// A bundle of named entries; some hold bundles.
+    fn written(format: Format, names: &[Vec<u8>], blank: &str) -> String {
+        let bundle = |entries: &[String]| match format {
+            Format::Json if entries.is_empty() => r#"{"resourceType":"Bundle"}"#.to_owned(),
+            Format::Json => {
+                let entries = entries.join(&format!("{blank},{blank}"));
+                format!(
+                    "{{{blank}\"entry\":[{blank}{entries}{blank}],{blank}\"resourceType\":\"Bundle\"{blank}}}"
+                )
+            }
+            Format::Xml => format!("<Bundle><type value='a'/>{}{blank}</Bundle>", entries.concat()),
+        };
+        let entry = |name: &str, inner: Option<String>| match format {
+            Format::Json => {
+                let resource = inner.map_or(String::new(), |inner| format!(",\"resource\":{inner}"));
+                format!("{{\"fullUrl\":\"{name}\"{resource}}}")
+            }
+            Format::Xml => {
+                let resource = inner.map_or(String::new(), |inner| format!("<resource>{inner}</resource>"));
+                format!("{blank}<entry><fullUrl value='{name}'/>{resource}</entry>")
+            }
+        };
+        let outer: Vec<_> = names
+            .iter()
+            .enumerate()
+            .map(|(at, inner)| {
+                let inner: Vec<_> = inner.iter().map(|it| entry(&format!("{at}.{it}"), None)).collect();
+                entry(&format!("{at}"), (!inner.is_empty()).then(|| bundle(&inner)))
+            })
+            .collect();
+        bundle(&outer).replacen("<Bundle>", "<Bundle xmlns='http://hl7.org/fhir'>", 1)
+    }
+
+    fn all_names<'a>(kind: &'a Kind<'_>, keep: &dyn Fn(&str) -> bool, into: &mut Vec<&'a str>) {
+        if let Kind::Bundle(bundle) = kind {
+            for entry in &bundle.entries {
+                let name = &*entry.full_url.as_ref().unwrap().text;
+                if keep(name) {
+                    into.push(name);
+                    if let Some(resource) = &entry.resource {
+                        all_names(&resource.kind, keep, into);
+                    }
+                }
+            }
+        }
+    }
+
+    proptest! {
+        /// A law of `release`: the rest is a subset, in the same order, and reads.
+        #[test]
+        fn cutting_any_subset_leaves_the_rest_in_order(
+            names in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..4), 0..6),
+            chosen in any::<u64>(), blank in "[ \n]{0,2}",
+        ) {
+            for format in [Format::Json, Format::Xml] {
+                let text = written(format, &names, &blank);
+                let keep = |name: &str| name.bytes().fold(chosen, |hash, byte| hash.rotate_left(7) ^ u64::from(byte)) & 4 == 0;
+                let before = outline(&text, format);
+                let edits = cut(&before, |entry| keep(&entry.full_url.as_ref().unwrap().text));
+                let out = applied(&edits, &text);
+                let after = Outline::read(out.as_bytes(), format, Limits::default());
+                prop_assert!(after.is_ok(), "{:?} made of {} is {}", after, text, out);
+                let after = after.unwrap();
+                let (mut expected, mut got) = (Vec::new(), Vec::new());
+                all_names(&before.root.kind, &keep, &mut expected);
+                all_names(&after.root.kind, &|_| true, &mut got);
+                prop_assert_eq!(expected, got);
+                prop_assert!(!out.contains("[]"), "{}", out);
+            }
+        }
+
+        /// Entries dropped, replaced and added at once come out as planned.
+        #[test]
+        fn any_plan_for_the_entries_is_carried_out(
+            steps in prop::collection::vec(0u8..3, 0..6),
+            added in prop::collection::vec(0usize..8, 0..5), blank in "[ \n]{0,2}",
+        ) {
+            let mut added = added;
+            added.sort_unstable();
+            for format in [Format::Json, Format::Xml] {
+                let text = written(format, &vec![Vec::new(); steps.len()], &blank);
+                let new = |name: &str| match format {
+                    Format::Json => format!("{{\"fullUrl\":\"{name}\"}}").into_bytes(),
+                    Format::Xml => format!("<entry><fullUrl value='{name}'/></entry>").into_bytes(),
+                };
+                let before = outline(&text, format);
+                let mut edits = Edits::new(format);
+                let step = |at: usize| match steps[at] {
+                    0 => Step::Drop,
+                    1 => Step::Keep,
+                    _ => Step::Replace(new("r")),
+                };
+                let extra: Vec<_> = added.iter().map(|at| (*at, new("n"))).collect();
+                edits.entries(before.bundle().unwrap(), |at, _| step(at), &extra);
+                let mut expected = String::new();
+                for at in 0..9 {
+                    expected.push_str(&"n".repeat(added.iter().filter(|it| (**it).min(8) == at).count()));
+                    match steps.get(at) {
+                        Some(1) => expected.push_str(&at.to_string()),
+                        Some(2) => expected.push('r'),
+                        _ => {}
+                    }
+                }
+                let out = applied(&edits, &text);
+                let after = Outline::read(out.as_bytes(), format, Limits::default());
+                prop_assert!(after.is_ok(), "{:?} made of {} is {}", after, text, out);
+                prop_assert_eq!(super::tests::names(&after.unwrap()), expected, "{}", out);
+                prop_assert!(steps.is_empty() || !out.contains("[]"), "{}", out);
+            }
+        }
     }
 }
