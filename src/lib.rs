@@ -7,5 +7,7 @@
 pub mod config;
 pub mod fhir;
 pub mod policy;
+pub mod release;
+pub mod rewrite;
 pub mod scope;
 pub mod token;

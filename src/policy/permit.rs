@@ -14,7 +14,16 @@ pub struct Permit {
 
 impl Permit {
     pub(super) fn new(needs: Vec<Need>, duties: Duties) -> Self {
-        Self { needs, duties }
+        Self { needs, duties }.remembering()
+    }
+
+    /// Links that leave with the answer say what the request needed.
+    fn remembering(mut self) -> Self {
+        let written = |need: &Need| {
+            (need.type_name().to_owned(), need.letters.iter().map(|letter| letter.as_char()).collect())
+        };
+        self.duties.needs = self.needs.iter().map(written).collect();
+        self
     }
 
     /// For what anybody may read.
@@ -23,7 +32,7 @@ impl Permit {
     }
 
     pub(super) fn with_needs(self, needs: Vec<Need>) -> Self {
-        Self { needs, ..self }
+        Self { needs, ..self }.remembering()
     }
 
     /// What the request needed, and what granted it.
@@ -64,6 +73,8 @@ pub struct Duties {
     pub entries: Vec<EntryDuty>,
     /// To whom links that leave with the answer are bound.
     pub binding: Option<Binding>,
+    /// What links that leave with the answer will ask for again: type (or `*`) and letters.
+    pub needs: Vec<(String, String)>,
 }
 
 impl Duties {
@@ -77,6 +88,7 @@ impl Duties {
             total: Total::Kept,
             entries: Vec::new(),
             binding: None,
+            needs: Vec::new(),
         }
     }
 

@@ -18,7 +18,7 @@ use crate::fhir::{FhirVersion, Letter, ResourceType};
 use crate::token::Grant;
 
 /// The query parameter of the public base that carries a sealed link.
-pub const LINK_PARAMETER: &str = "_page";
+pub const LINK_PARAMETER: &str = "_link";
 
 /// What separates these seals from any other use of the key.
 const CONTEXT: &[u8] = b"pforte sealed link 1";
