@@ -230,7 +230,7 @@ mod tests {
             (es(r#""text""#), "token_json_refused"),
             (es("eyJhbGciOiJFUzI1NiJ9.e30.c2ln"), "token_json_refused"),
             (deep, "token_json_refused"),
-            (es("{}").replace("e30", "e3="), "token_malformed"),
+            (es("{}").replace("e30", "e3+"), "token_malformed"),
             (es("{}").replace("e30", "e31"), "token_malformed"), // stray bits behind the last byte
             (es("{}").replace("e30", ""), "token_json_refused"),
             ("eyJhbGciOiJFUzI1NiJ9.e30".to_owned(), "token_malformed"),
