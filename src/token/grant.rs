@@ -57,7 +57,7 @@ impl Grant {
             client: client(claims, names)?,
             subject: text(claims, "sub")?,
             jti: text(claims, "jti")?,
-            scopes: ScopeSet::parse(scopes.iter().copied(), &reading.scopes),
+            scopes: ScopeSet::parse(scopes.iter().copied(), reading.scopes),
             patient: LaunchContext::read(claims, &names.patient, "Patient"),
             encounter: LaunchContext::read(claims, &names.encounter, "Encounter"),
             user: UserContext::read(claims, &names.fhir_user, &reading.base),
