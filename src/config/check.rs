@@ -24,6 +24,7 @@ use super::settings::{self, Settings};
 use super::shape::shape;
 use super::source::{Source, Writings};
 use super::surroundings::Surroundings;
+use crate::scope::Reader;
 
 /// Settings with the warnings that came up, or every complaint.
 pub type Checked = Result<(Settings, Vec<Complaint>), Vec<Complaint>>;
@@ -83,25 +84,26 @@ impl Check<'_> {
             Some(Profile::Smart) | None => settings::Profile::Smart,
         };
         let scopes = file.scopes.unwrap_or_default();
-        let v1 = scopes.v1.unwrap_or(profile == settings::Profile::Smart);
+        let reader = Reader {
+            version: server::version(file.backend.as_ref()),
+            v1: scopes.v1.unwrap_or(profile == settings::Profile::Smart),
+        };
         let server = file.server.and_then(|server| self.server(server, profile));
         let public_url = server.as_ref().map(|server| &server.public_url);
         let servers = self.authorization_servers(file.authorization_server, public_url, profile);
         let backend = file.backend.and_then(|backend| self.backend(backend));
-        let discovery = self.discovery(file.discovery.unwrap_or_default(), (profile, v1));
-        let version = backend.as_ref().map(|backend| backend.fhir_version);
-        let rules = self.rules(
-            rules::Written {
-                scopes,
-                patient: file.patient.unwrap_or_default(),
-                rules: file.rule.unwrap_or_default(),
-                operations: file.operation.unwrap_or_default(),
-            },
-            profile,
-            version,
-        );
-        let cors_origins = self.origins(file.cors.unwrap_or_default());
+        let discovery = self.discovery(&file.discovery.unwrap_or_default(), profile, reader);
         let limits = self.limits(file.limits.unwrap_or_default());
+        let written = rules::Written {
+            malformed: scopes.malformed,
+            patient: file.patient.unwrap_or_default(),
+            rules: file.rule.unwrap_or_default(),
+            operations: file.operation.unwrap_or_default(),
+        };
+        let frame =
+            rules::Frame { server: server.as_ref(), backend: backend.as_ref(), bundle_entries: limits.bundle_entries };
+        let rules = self.rules(written, profile, reader, &frame);
+        let cors_origins = self.origins(file.cors.unwrap_or_default());
         let audit = self.audit(file.audit.unwrap_or_default());
         let listen = server.as_ref().map(|server| server.listen.as_slice()).unwrap_or_default();
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
@@ -115,7 +117,7 @@ impl Check<'_> {
             rules: rules?,
             dpop: settings::Dpop { enabled: file.dpop.and_then(|dpop| dpop.enabled).unwrap_or(true) },
             cors_origins,
-            limits: limits?,
+            limits,
             audit,
             admin,
             telemetry,

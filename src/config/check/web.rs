@@ -16,6 +16,8 @@ pub(super) enum PlainHttp {
     Allowed,
     /// Only where nobody else listens.
     Loopback,
+    /// Nowhere.
+    Refused,
     /// Everywhere, with a warning beyond loopback.
     Warned,
 }
@@ -84,6 +86,7 @@ impl Check<'_> {
     pub(super) fn url(&mut self, key: &str, text: &str, (plain, query): (PlainHttp, Query)) -> Option<Url> {
         let expected = match plain {
             PlainHttp::Allowed | PlainHttp::Warned => "an absolute http or https URL",
+            PlainHttp::Refused => "an https URL",
             PlainHttp::Loopback => "an https URL (http only on loopback hosts)",
         };
         let parsed = Url::parse(text).ok().filter(|url| url.has_host() && !text.contains(char::is_whitespace));
@@ -93,7 +96,11 @@ impl Check<'_> {
         };
         let sound = match url.scheme() {
             "https" => true,
-            "http" => plain != PlainHttp::Loopback || is_loopback(&url),
+            "http" => match plain {
+                PlainHttp::Allowed | PlainHttp::Warned => true,
+                PlainHttp::Loopback => is_loopback(&url),
+                PlainHttp::Refused => false,
+            },
             _ => false,
         };
         if !sound {

@@ -115,7 +115,7 @@ pub struct Operation {
     /// Where it is called.
     #[schemars(required, example = &"type")]
     pub level: Option<Level>,
-    /// The resource type it is called on; needed unless `level = "system"`.
+    /// The resource type it is called on, or `*` for every type; needed unless `level = "system"`.
     pub r#type: Option<String>,
     /// What the caller must hold, all of it.
     #[schemars(required)]
@@ -140,8 +140,7 @@ pub enum Level {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Need {
-    /// The resource type, or `*`.
-    #[schemars(required, example = &"Appointment")]
+    /// The resource type. Default: the type it is called on; at system level every type.
     pub r#type: Option<String>,
     /// The letter, one of `c`, `r`, `u`, `d`, `s`, or a list of which one is enough.
     #[schemars(required, example = &"c")]
@@ -154,6 +153,6 @@ pub struct Need {
 pub enum Answer {
     /// Every resource in it is checked.
     Check,
-    /// It is passed unread: for answers that carry no resources.
+    /// It is passed unread, and only to grants without constraint.
     Pass,
 }
