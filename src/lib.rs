@@ -4,5 +4,8 @@
 //! writes down what happened. The deciding is pure, the doing is thin, and the types make it impossible to do one
 //! without the other. `docs/ARCHITECTURE.md` tells the whole; here are the rooms in reading order.
 
+pub mod config;
 pub mod fhir;
+pub mod policy;
 pub mod scope;
+pub mod token;
