@@ -64,7 +64,6 @@ const provider = new Provider(issuer, {
       token_endpoint_auth_method: 'none',
       grant_types: ['authorization_code', 'refresh_token'],
       redirect_uris: redirects,
-      application_type: 'native',
     },
     // The gateway: introspects, asks for nothing itself.
     { client_id: 'pforte', client_secret: 'pforte-secret', grant_types: [], redirect_uris: [], response_types: [] },
@@ -103,6 +102,9 @@ const provider = new Provider(issuer, {
   },
   findAccount: (ctx, id) =>
     accounts[id] && { accountId: id, claims: () => ({ sub: id, fhirUser: accounts[id].fhirUser }) },
+  // `offline_access` would want a consent page; SMART's `online_access` is enough to have a refresh token.
+  issueRefreshToken: (ctx, client, source) =>
+    client.grantTypeAllowed('refresh_token') && (source.scopes.has('online_access') || source.scopes.has('offline_access')),
   interactions: { url: (ctx, interaction) => `/interaction/${interaction.uid}` },
   // Logging in is agreeing: a consent page would only be in the way of the tests.
   async loadExistingGrant(ctx) {
