@@ -8,5 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod fhir;
 pub mod policy;
+pub mod release;
+pub mod rewrite;
 pub mod scope;
 pub mod token;
