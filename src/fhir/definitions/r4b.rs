@@ -7,7 +7,7 @@
 use super::ResourceType as R;
 use super::SearchParameterKind as K;
 use super::r4;
-use super::{Above, Component, Member, ResourceType, Row, SearchParameter, Tables, p, row};
+use super::{Above, Component, ResourceType, Row, SearchParameter, Tables, p, row};
 
 static T0: &[ResourceType] = &[
     R("Account"), R("ActivityDefinition"), R("AdministrableProductDefinition"), R("AdverseEvent"),
