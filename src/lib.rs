@@ -1,1 +1,2 @@
 //! Pforte.
+pub mod demo;
