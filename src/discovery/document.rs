@@ -169,8 +169,12 @@ mod tests {
         let path = |url: &str| oauth_protected_resource_path(&Url::parse(url).unwrap());
         assert_eq!(path("https://gw.test/fhir/r4"), "/.well-known/oauth-protected-resource/fhir/r4");
         assert_eq!(path("https://gw.test"), "/.well-known/oauth-protected-resource");
-        let document =
-            protected_resource("https://gw.test/fhir", &["https://as.test".to_owned()], None, Some(&["ES256"]));
+        let document = protected_resource(
+            "https://gw.test/fhir",
+            &["https://as.test".to_owned()],
+            None,
+            Some(&["ES256"]),
+        );
         let read: Value = serde_json::from_slice(document.body()).unwrap();
         assert_eq!(
             read,

@@ -122,7 +122,12 @@ impl Documents {
     fn build(&self, metadata: Option<&Map<String, Value>>) -> Option<Current> {
         let smart = smart_configuration(metadata, &self.overrides, self.facts)?;
         Some(Current {
-            resource: protected_resource(&self.public_base, &self.issuers, smart.get("scopes_supported"), None),
+            resource: protected_resource(
+                &self.public_base,
+                &self.issuers,
+                smart.get("scopes_supported"),
+                None,
+            ),
             openid: metadata.and_then(openid_configuration),
             endpoints: Endpoints::of(&smart),
             smart: Document::new(smart),

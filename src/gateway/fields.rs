@@ -1,16 +1,16 @@
 //! Header fields that every answer carries (HTTP-18, HTTP-19, HTTP-23, RESP-8).
 
 use http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY, STRICT_TRANSPORT_SECURITY, VARY,
-    X_CONTENT_TYPE_OPTIONS,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use http::{HeaderMap, Version};
 
 use crate::config::{BackendCredentials, IdentityHeaders, Settings};
 use crate::discovery::cors::{self, Origins};
 use crate::token::Grant;
-use crate::upstream::headers::{Forwarded, Ours, PSEUDONYM, credentials};
 use crate::upstream::UpstreamError;
+use crate::upstream::headers::{Forwarded, Ours, PSEUDONYM, credentials};
 
 /// How an answer came to be, as far as its fields tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,13 @@ pub enum Content {
 }
 
 /// Adds the fields that every answer carries.
-pub fn decorate(headers: &mut HeaderMap, request: &HeaderMap, settings: &Settings, request_id: &str, content: Content) {
+pub fn decorate(
+    headers: &mut HeaderMap,
+    request: &HeaderMap,
+    settings: &Settings,
+    request_id: &str,
+    content: Content,
+) {
     let fixed = [
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (CACHE_CONTROL, "no-store"),
@@ -64,7 +70,11 @@ pub fn ours(
     let forwarded = HeaderValue::from_str(authority).ok().map(|host| Forwarded {
         client: peer,
         host,
-        proto: HeaderValue::from_static(if settings.server.public_url.scheme() == "http" { "http" } else { "https" }),
+        proto: HeaderValue::from_static(if settings.server.public_url.scheme() == "http" {
+            "http"
+        } else {
+            "https"
+        }),
     });
     Ok(Ours {
         authorization: backend_credentials(settings, head, grant)?,

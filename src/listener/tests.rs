@@ -211,9 +211,13 @@ async fn raw_requests() {
         ("GET /fhir HTTP/1.1\r\nHost: evil.test\r\n\r\n".to_owned(), vec!["421|authority-foreign"]),
         ("get /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["501|method-unknown"]),
         ("TRACE /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["405|method-forbidden"]),
-        ("CONNECT gw.test:443 HTTP/1.1\r\nHost: gw.test:443\r\n\r\n".to_owned(), vec!["405|method-forbidden"]),
         (
-            "GET /fhir HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n".to_owned(),
+            "CONNECT gw.test:443 HTTP/1.1\r\nHost: gw.test:443\r\n\r\n".to_owned(),
+            vec!["405|method-forbidden"],
+        ),
+        (
+            "GET /fhir HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                .to_owned(),
             vec!["400|upgrade-refused"],
         ),
         (format!("GET /{} HTTP/1.1\r\n{CLOSE}\r\n", "x".repeat(2000)), vec!["414|target-too-long"]),
@@ -221,10 +225,7 @@ async fn raw_requests() {
             format!("GET / HTTP/1.1\r\n{CLOSE}X-Big: {}\r\n\r\n", "x".repeat(5000)),
             vec!["431|headers-too-large"],
         ),
-        (
-            format!("GET / HTTP/1.1\r\n{CLOSE}{}\r\n", "X: y\r\n".repeat(300)),
-            vec!["431|headers-too-large"],
-        ),
+        (format!("GET / HTTP/1.1\r\n{CLOSE}{}\r\n", "X: y\r\n".repeat(300)), vec!["431|headers-too-large"]),
         (
             format!("POST /fhir/a HTTP/1.1\r\n{CLOSE}Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n"),
             vec!["400|"],
@@ -380,7 +381,8 @@ async fn bsi_profile() {
         cipher_suites: vec![suite],
         ..aws_lc_rs::default_provider()
     };
-    let (aes, chacha) = (cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256);
+    let (aes, chacha) =
+        (cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256);
     for (group, suite, bsi) in [
         (kx_group::SECP256R1, aes, true),
         (kx_group::SECP384R1, aes, true),
@@ -433,7 +435,9 @@ async fn client_certificates() {
         };
         let seen = tokio::time::timeout(PATIENCE, answer).await.unwrap();
         match wanted {
-            Some(text) => assert!(seen.clone().is_some_and(|seen| seen.ends_with(text)), "{asked:?}: {seen:?}"),
+            Some(text) => {
+                assert!(seen.clone().is_some_and(|seen| seen.ends_with(text)), "{asked:?}: {seen:?}")
+            }
             None => assert_eq!(seen, None, "{asked:?}"),
         }
     }
@@ -517,10 +521,12 @@ async fn idle_http2_is_closed() {
     let papers = Papers::new("idle");
     let house = House::open(Limits { idle_timeout: SHORT, ..limits() }, Some(papers.store()));
     let stream = house.tls(papers.client(&["h2"])).await.unwrap();
-    let (_send, driver) =
-        hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
+    let (_send, driver) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(
+        TokioExecutor::new(),
+        TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
     assert!(tokio::time::timeout(PATIENCE, driver).await.unwrap().is_ok());
 }
 
@@ -553,7 +559,9 @@ async fn drain() {
         let answer = if secure {
             let stream = house.tls(papers.client(&["h2"])).await.unwrap();
             let (mut send, driver) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .unwrap();
             tokio::spawn(driver);
             let request = Request::get("https://gw.test/fhir/wait").body(Empty::<Bytes>::new()).unwrap();
             tokio::spawn(async move {
