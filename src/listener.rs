@@ -15,7 +15,7 @@ mod pace;
 mod serve;
 mod tls;
 
-pub use admissible::{Protocol, Refusal, Rules, admissible};
+pub use admissible::{Over, Protocol, Refusal, Rules, admissible};
 pub use connection::{Connection, TlsSession};
 pub use serve::{Drained, Options, Service, bind, serve};
 pub use tls::CertificateStore;
@@ -62,3 +62,6 @@ pub enum ListenerError {
     #[error("`server.tls` cannot be used: {0}; expected the key that belongs to the certificate")]
     Unusable(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,10 @@
 
 use std::net::IpAddr;
 
-use http::header::{CONTENT_LENGTH, EXPECT, HOST, TE, TRANSFER_ENCODING, UPGRADE};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, ORIGIN, RANGE, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
 use http::request::Parts;
 use http::uri::{Authority, Scheme};
 use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
@@ -27,6 +30,8 @@ pub enum Refusal {
     AuthorityForeign,
     /// `Host` and the target's authority differ, or carry user information.
     AuthorityMismatch,
+    /// `Connection` names a field that is not the connection's.
+    ConnectionField,
     /// An `Expect` we do not know.
     ExpectationUnknown,
     /// `Content-Length` and `Transfer-Encoding` do not give one body length.
@@ -72,6 +77,7 @@ impl Refusal {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::AuthorityMismatch
+            | Self::ConnectionField
             | Self::FramingAmbiguous
             | Self::HeaderNameAmbiguous
             | Self::HeadMalformed
@@ -90,6 +96,7 @@ impl Refusal {
         match self {
             Self::AuthorityForeign => "authority-foreign",
             Self::AuthorityMismatch => "authority-mismatch",
+            Self::ConnectionField => "connection-field",
             Self::ExpectationUnknown => "expectation-unknown",
             Self::FramingAmbiguous => "framing-ambiguous",
             Self::HeaderNameAmbiguous => "header-name-ambiguous",
@@ -114,6 +121,7 @@ impl Refusal {
         match self {
             Self::AuthorityForeign => "The request is addressed to another server.",
             Self::AuthorityMismatch => "Host and request target name different servers.",
+            Self::ConnectionField => "The Connection header names a field that is not its own.",
             Self::ExpectationUnknown => "Only the expectation 100-continue is supported.",
             Self::FramingAmbiguous => "The length of the request body is ambiguous.",
             Self::HeaderNameAmbiguous => "A header field name is ambiguous.",
@@ -182,6 +190,7 @@ pub fn admissible(head: &Parts, rules: &Rules, over: Over<'_>) -> Result<(), Ref
     }
     method(&head.method)?;
     names(&head.headers)?;
+    connection(&head.headers)?;
     fields(&head.headers)?;
     let authority = authority(head, over)?;
     if !rules.ours(&authority) {
@@ -233,6 +242,19 @@ fn names(headers: &HeaderMap) -> Result<(), Refusal> {
     if headers.keys().any(twin) { Err(Refusal::HeaderNameAmbiguous) } else { Ok(()) }
 }
 
+/// `Connection: Authorization` would have one hop see a credential or a precondition and the next not (HTTP-2).
+fn connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    const END_TO_END: [HeaderName; 6] = [AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, ORIGIN, RANGE];
+    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
+        let groups = ["accept", "content-", "dpop", "if-", "prefer"];
+        if END_TO_END.contains(&name) || groups.iter().any(|group| name.as_str().starts_with(group)) {
+            return Err(Refusal::ConnectionField);
+        }
+    }
+    Ok(())
+}
+
 fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let length = lengths.next();
@@ -281,7 +303,9 @@ fn authority(head: &Parts, over: Over<'_>) -> Result<Authority, Refusal> {
     }
     match (head.uri.scheme(), over.scheme) {
         (Some(named), Some(real)) if named != real => Err(Refusal::SchemeMismatch),
-        (Some(named), None) if *named != Scheme::HTTP && *named != Scheme::HTTPS => Err(Refusal::SchemeMismatch),
+        (Some(named), None) if *named != Scheme::HTTP && *named != Scheme::HTTPS => {
+            Err(Refusal::SchemeMismatch)
+        }
         (Some(_) | None, _) => Ok(one),
     }
 }
@@ -344,7 +368,12 @@ mod tests {
             ("POST", "/fhir", &[H, ("content-length", "5")], None),
             ("POST", "/fhir", &[H, ("content-length", "+5")], Some(R::FramingAmbiguous)),
             ("POST", "/fhir", &[H, ("content-length", "5, 5")], Some(R::FramingAmbiguous)),
-            ("POST", "/fhir", &[H, ("content-length", "5"), ("content-length", "6")], Some(R::FramingAmbiguous)),
+            (
+                "POST",
+                "/fhir",
+                &[H, ("content-length", "5"), ("content-length", "6")],
+                Some(R::FramingAmbiguous),
+            ),
             (
                 "POST",
                 "/fhir",
@@ -355,6 +384,9 @@ mod tests {
             ("POST", "/fhir", &[H, ("transfer_encoding", "chunked")], Some(R::HeaderNameAmbiguous)),
             ("POST", "/fhir", &[H, ("content_length", "5")], Some(R::HeaderNameAmbiguous)),
             ("POST", "/fhir", &[H, ("x_patient", "p2")], None),
+            ("GET", "/fhir", &[H, ("connection", "close, X-Forwarded-For")], None),
+            ("GET", "/fhir", &[H, ("connection", "close, Authorization")], Some(R::ConnectionField)),
+            ("GET", "/fhir", &[H, ("connection", "If-Match")], Some(R::ConnectionField)),
             ("GET", "/fhir", &[H, ("te", "trailers")], None),
             ("GET", "/fhir", &[H, ("te", "gzip, chunked")], Some(R::TransferExtension)),
             ("GET", "/fhir", &[H, ("expect", "100-Continue")], None),
@@ -365,9 +397,7 @@ mod tests {
         let over = Over { protocol: Protocol::Http1, scheme: Some(&Scheme::HTTPS), sni: None };
         let wrong: Vec<_> = table
             .iter()
-            .map(|row| {
-                (row, admissible(&head(row.0, row.1, Version::HTTP_11, row.2), &rules(), over).err())
-            })
+            .map(|row| (row, admissible(&head(row.0, row.1, Version::HTTP_11, row.2), &rules(), over).err()))
             .filter(|(row, found)| row.3 != *found)
             .collect();
         assert!(wrong.is_empty(), "misjudged: {wrong:#?}");

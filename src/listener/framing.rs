@@ -38,8 +38,8 @@ pub(super) struct Framer {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    /// Inside a head of which so many bytes were searched for its end.
-    Head { searched: usize, line_read: bool },
+    /// Inside a head of which so many bytes were searched for its end; `blank` when an empty line came before it.
+    Head { searched: usize, line_read: bool, blank: bool },
     /// Inside a body with so many bytes left.
     Sized(u64),
     /// At a chunk-size line.
@@ -52,7 +52,7 @@ enum State {
     Trailers(usize),
 }
 
-const AT_HEAD: State = State::Head { searched: 0, line_read: false };
+const AT_HEAD: State = State::Head { searched: 0, line_read: false, blank: false };
 
 /// Why the bytes cannot be handed on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,7 +100,12 @@ impl Framer {
 
     fn step(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
         match self.state {
-            State::Head { searched, line_read } => self.head(bytes, searched, line_read).map_err(Fault::Head),
+            State::Head { searched: 0, line_read: false, blank: false } if bytes.first() == Some(&b'\r') => {
+                self.blank_line(bytes).map_err(Fault::Head)
+            }
+            State::Head { searched, line_read, blank } => {
+                self.head(bytes, searched, line_read, blank).map_err(Fault::Head)
+            }
             State::Sized(left) => Ok(self.run(bytes, left, State::Sized, AT_HEAD)),
             State::Chunk(left) => Ok(self.run(bytes, left, State::Chunk, State::ChunkEnd)),
             State::ChunkEnd => match bytes {
@@ -152,11 +157,25 @@ impl Framer {
         Ok(end + 2)
     }
 
-    fn head(&mut self, bytes: &[u8], searched: usize, line_read: bool) -> Result<usize, Refusal> {
-        // RFC 9112 §2.2: one empty line before a request line is tolerated.
-        if searched == 0 && bytes.starts_with(b"\r\n") && !bytes.starts_with(b"\r\n\r\n") {
-            return Ok(if bytes.len() > 2 { 2 } else { 0 });
+    /// RFC 9112 §2.2: one empty line before a request line is tolerated.
+    fn blank_line(&mut self, bytes: &[u8]) -> Result<usize, Refusal> {
+        match bytes {
+            [_] => Ok(0),
+            [b'\r', b'\n', ..] => {
+                self.state = State::Head { searched: 0, line_read: false, blank: true };
+                Ok(2)
+            }
+            _ => Err(Refusal::HeadMalformed),
         }
+    }
+
+    fn head(
+        &mut self,
+        bytes: &[u8],
+        searched: usize,
+        line_read: bool,
+        blank: bool,
+    ) -> Result<usize, Refusal> {
         if !line_read {
             self.request_line(bytes)?;
         }
@@ -170,7 +189,7 @@ impl Framer {
             if stray_line_end(bytes.get(from..).unwrap_or_default()) {
                 return Err(Refusal::HeadMalformed);
             }
-            self.state = State::Head { searched: bytes.len(), line_read };
+            self.state = State::Head { searched: bytes.len(), line_read, blank };
             return Ok(0);
         };
         let end = from + at;
@@ -325,7 +344,11 @@ mod tests {
         let whole = feed(&[message.as_bytes()]);
         let bytes: Vec<_> = message.as_bytes().chunks(1).collect();
         let dribbled = feed(&bytes);
-        assert_eq!((whole.1, whole.2), (dribbled.1, dribbled.2), "pieces change the judgement of {message:?}");
+        assert_eq!(
+            (whole.1, whole.2),
+            (dribbled.1, dribbled.2),
+            "pieces change the judgement of {message:?}"
+        );
         (whole.1, whole.2)
     }
 
@@ -345,6 +368,8 @@ mod tests {
         let table: &[(&str, u64, Option<Fault>)] = &[
             (get, 1, None),
             ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 1, None),
+            ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
+            ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
             (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
             ("GET /\r\n", 0, malformed),
             ("GET  / HTTP/1.1\r\n\r\n", 0, malformed),
@@ -366,13 +391,18 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 0, ambiguous),
             ("POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\nabcde", 0, malformed),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                0,
+                ambiguous,
+            ),
             ("POST / HTTP/1.1\r\nTransfer-Encoding:\x0bchunked\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
             ("POST / HTTP/1.1\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.1\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.1\nHost: a\n\n", 0, malformed),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", 0, malformed),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", 0, ambiguous),
+            ("POST / HTTP/1.1\r\nX: a\r\n folded\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.1\r\nX: a\0b\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.1\r\nno colon\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n", 2, None),
@@ -405,7 +435,10 @@ mod tests {
         let good = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
         let both = [&good[..], b"GET /b HTTP/1.1\r\nHost : a\r\n\r\n"].concat();
         let (passed, heads, fault) = feed(&[&both]);
-        assert_eq!((passed.as_slice(), heads, fault), (&good[..], 1, Some(Fault::Head(Refusal::HeadMalformed))));
+        assert_eq!(
+            (passed.as_slice(), heads, fault),
+            (&good[..], 1, Some(Fault::Head(Refusal::HeadMalformed)))
+        );
     }
 
     /// A long chunk extension is bounded (hostile H1-027).
