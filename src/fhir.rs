@@ -5,10 +5,13 @@
 
 pub mod definitions;
 mod document;
+pub mod element;
 mod interaction;
 pub mod json;
+pub mod links;
 mod negotiation;
 mod operation;
+pub mod outcome;
 pub mod outline;
 mod query;
 mod request;

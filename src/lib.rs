@@ -4,8 +4,11 @@
 //! writes down what happened. The deciding is pure, the doing is thin, and the types make it impossible to do one
 //! without the other. `docs/ARCHITECTURE.md` tells the whole; here are the rooms in reading order.
 
+pub mod cli;
 pub mod config;
 pub mod fhir;
 pub mod policy;
+pub mod release;
+pub mod rewrite;
 pub mod scope;
 pub mod token;

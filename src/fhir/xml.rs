@@ -138,7 +138,16 @@ pub struct Lexer<'a> {
     empty: bool,
     /// The root has been begun.
     begun: bool,
+    /// Where the root's namespace comes from.
+    root: Root,
     depth: usize,
+}
+
+/// Whether the root declares its namespace or stands where FHIR's is declared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Root {
+    Declares,
+    Inherits,
 }
 
 impl<'a> Lexer<'a> {
@@ -168,10 +177,16 @@ impl<'a> Lexer<'a> {
             narrative: None,
             empty: false,
             begun: false,
+            root: Root::Declares,
             depth,
         };
         lexer.declaration()?;
         Ok(lexer)
+    }
+
+    /// Begins an element that was cut out of a document in FHIR's namespace.
+    pub fn within(bytes: &'a [u8], depth: usize) -> Result<Self, XmlError> {
+        Ok(Self { root: Root::Inherits, ..Self::new(bytes, depth)? })
     }
 
     /// The next token; `None` once the root has ended and nothing follows.
@@ -311,7 +326,8 @@ impl<'a> Lexer<'a> {
         if self.peek() != Some(b'<') {
             self.at = self.text.len();
         }
-        Ok((self.at > start).then(|| Token::Text { range: start..self.at }))
+        let range = start..self.at;
+        Ok((!range.is_empty()).then_some(Token::Text { range }))
     }
 
     fn comment(&mut self) -> Result<(), XmlError> {
@@ -492,7 +508,7 @@ impl<'a> Lexer<'a> {
         }
         let declared = self.attribute("xmlns").map(|attribute| self.value(attribute));
         let expected = if inside || (name == "div" && !root) { XHTML } else { FHIR };
-        let must_declare = root || (name == "div" && !inside);
+        let must_declare = (root && self.root == Root::Declares) || (name == "div" && !inside);
         match declared {
             Some(declared) if declared != expected => return self.fail(XmlErrorKind::Namespace(expected)),
             None if must_declare => return self.fail(XmlErrorKind::Namespace(expected)),
@@ -548,7 +564,7 @@ pub fn escape_into(text: &str, out: &mut Vec<u8>) {
 }
 
 /// Reads the reference that `rest` begins with: its character and its length.
-fn one_reference(rest: &[u8]) -> Option<(char, usize)> {
+pub(super) fn one_reference(rest: &[u8]) -> Option<(char, usize)> {
     let end = rest.iter().take(16).position(|byte| *byte == b';')?;
     let decoded = match rest.get(1..end)? {
         b"amp" => '&',

@@ -121,7 +121,7 @@ impl Edits {
     }
 
     fn json_entries(&mut self, bundle: &Bundle<'_>, plan: &[Item<'_>]) {
-        let new: Vec<_> = plan.iter().filter_map(Item::new).collect();
+        let new: Vec<_> = plan.iter().filter_map(Item::added).collect();
         let stays = plan.iter().any(|item| matches!(item, Item::Kept));
         let joined = new.join(&b',');
         match (&bundle.entry_member, stays, new.is_empty()) {
@@ -268,7 +268,7 @@ enum Item<'b> {
 }
 
 impl<'b> Item<'b> {
-    fn new(&self) -> Option<&'b [u8]> {
+    fn added(&self) -> Option<&'b [u8]> {
         match self {
             Self::New(bytes) => Some(bytes),
             Self::Gone(_) | Self::Kept => None,
@@ -290,7 +290,7 @@ fn after(source: &[u8], at: usize) -> usize {
 
 /// Joins neighbours that go together and adds one separator: the comma behind
 /// them, or the one before when they were last.
-fn widen_json<'b>(source: &[u8], gone: Vec<Range<usize>>, all: &mut Vec<(Range<usize>, &'b [u8])>) {
+fn widen_json(source: &[u8], gone: Vec<Range<usize>>, all: &mut Vec<(Range<usize>, &[u8])>) {
     let comma_after = |end: usize| {
         let comma = after(source, end);
         (source.get(comma) == Some(&b',')).then(|| after(source, comma + 1))

@@ -1,0 +1,5 @@
+//! The commands of `pforte`.
+
+pub mod check;
+pub mod completions;
+pub mod schema;
