@@ -4,11 +4,18 @@
 //! writes down what happened. The deciding is pure, the doing is thin, and the types make it impossible to do one
 //! without the other. `docs/ARCHITECTURE.md` tells the whole; here are the rooms in reading order.
 
-pub mod cli;
-pub mod config;
+// What we know: pure rooms.
 pub mod fhir;
-pub mod policy;
-pub mod release;
-pub mod rewrite;
 pub mod scope;
 pub mod token;
+pub mod policy;
+pub mod rewrite;
+pub mod release;
+
+// What we do: shell rooms.
+pub mod config;
+pub mod issuer;
+pub mod reject;
+pub mod gateway;
+pub mod listener;
+pub mod cli;

@@ -16,7 +16,7 @@ mod search;
 #[cfg(test)]
 mod tests;
 
-pub use decide::{Decision, decide, decide_link};
+pub use decide::{Decision, before_body, decide, decide_link};
 pub use denial::{Denial, EntryRefusal, Extent, Need, Refused};
 pub use permit::{Admit, Content, Duties, EntryDuty, Expects, Permit, Total};
 pub use reach::{Barred, Holder, Reach};

@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
-use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::StatusCode;
+use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
 use crate::fhir::outcome::{Issue, OperationOutcome};
 use crate::fhir::{NoInteraction, TargetError, Unreadable};
@@ -204,7 +204,8 @@ impl Rejection {
     /// RFC 6750 §3: the challenge of a refusal that is about the token.
     fn challenge(&self, challenge: &Challenge) -> Option<String> {
         let base = format!(r#"Bearer realm="fhir", resource_metadata="{}""#, challenge.resource_metadata);
-        let error = |error: &str| format!(r#"{base}, error="{error}", error_description="{}""#, self.ascii_text());
+        let error =
+            |error: &str| format!(r#"{base}, error="{error}", error_description="{}""#, self.ascii_text());
         match self {
             Self::Unauthenticated(token) => match token.class() {
                 TokenClass::NoCredentials => Some(base),
@@ -326,9 +327,11 @@ fn withheld_words(withheld: &Withheld) -> Words {
         Withheld::BackendFailed(_) => "The FHIR server failed.",
         Withheld::BackendRefused(_) => "The FHIR server does not let the gateway in.",
         Withheld::Redirected(_) => "The FHIR server answered with a redirect.",
-        Withheld::Empty | Withheld::Encoded | Withheld::NotFhir | Withheld::Unreadable(_) | Withheld::WrongShape => {
-            "The FHIR server's answer is not what was asked for."
-        }
+        Withheld::Empty
+        | Withheld::Encoded
+        | Withheld::NotFhir
+        | Withheld::Unreadable(_)
+        | Withheld::WrongShape => "The FHIR server's answer is not what was asked for.",
     };
     Words::new(StatusCode::BAD_GATEWAY, "exception", text)
 }

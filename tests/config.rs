@@ -62,7 +62,9 @@ fn private(path: &Path, text: &str) {
 
 fn check(folder: &Path, text: &str, now: Timestamp) -> (Option<Settings>, Vec<String>) {
     match Settings::check(&Source::new("gateway.toml", text), &Surroundings::new(folder, now)) {
-        Ok((settings, warnings)) => (Some(settings), warnings.iter().map(|w| format!("warning: {w}")).collect()),
+        Ok((settings, warnings)) => {
+            (Some(settings), warnings.iter().map(|w| format!("warning: {w}")).collect())
+        }
         Err(complaints) => (None, complaints.iter().map(ToString::to_string).collect()),
     }
 }
@@ -108,14 +110,16 @@ fn the_example_file_has_every_key() {
     };
     // Keys of kinds that are not available are named by their kind.
     let unavailable = ["token_url", "client_id", "client_secret_file", "client_secret_env"];
-    let absent: Vec<_> = keys.iter().filter(|key| !shown(key) && !unavailable.contains(&key.as_str())).collect();
+    let absent: Vec<_> =
+        keys.iter().filter(|key| !shown(key) && !unavailable.contains(&key.as_str())).collect();
     assert!(absent.is_empty(), "not in gateway.toml: {absent:?}");
 }
 
 fn collect(schema: &serde_json::Value, keys: &mut BTreeSet<String>) {
     match schema {
         serde_json::Value::Object(members) => {
-            if let Some(properties) = members.get("properties").and_then(|properties| properties.as_object()) {
+            if let Some(properties) = members.get("properties").and_then(|properties| properties.as_object())
+            {
                 keys.extend(properties.keys().cloned());
             }
             members.values().for_each(|member| collect(member, keys));
@@ -134,7 +138,9 @@ fn commented_keys_of_the_example_are_real() {
     let unavailable = ["#url", "#otlp", "#[[route]]", "#ca = \"certs/backend"];
     let mut text = String::new();
     for line in EVERY_KEY.lines() {
-        let key = line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
+        let key = line
+            .strip_prefix('#')
+            .filter(|rest| rest.starts_with(|c: char| c == '[' || c.is_ascii_lowercase()));
         match key {
             Some(key) if !unavailable.iter().any(|start| line.starts_with(start)) => text.push_str(key),
             _ => text.push_str(line),
@@ -153,7 +159,8 @@ fn commented_keys_of_the_example_are_real() {
 fn certificates_end() {
     let folder = folder("ends");
     let days = |before: i64| {
-        "2040-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant") - SignedDuration::from_hours(24 * before)
+        "2040-01-01T00:00:00Z".parse::<Timestamp>().expect("an instant")
+            - SignedDuration::from_hours(24 * before)
     };
     let table = [(60, true, 0), (31, true, 0), (29, true, 1), (1, true, 1), (-1, false, 1)];
     for (before, sound, said) in table {

@@ -126,7 +126,9 @@ fn grants(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
         let limits: Vec<String> = rule
             .limit
             .iter()
-            .map(|limit| format!("{}?{}", limit.resource.map_or("*", |resource| resource.as_str()), limit.only))
+            .map(|limit| {
+                format!("{}?{}", limit.resource.map_or("*", |resource| resource.as_str()), limit.only)
+            })
             .collect();
         let when = rule.when.as_ref().map_or_else(String::new, |when| format!(" when `{}` fits", when.claim));
         writeln!(out, "  rule         {} reach only {}{when}", contexts.join(", "), limits.join(" and "))?;

@@ -100,8 +100,11 @@ impl Check<'_> {
             rules: file.rule.unwrap_or_default(),
             operations: file.operation.unwrap_or_default(),
         };
-        let frame =
-            rules::Frame { server: server.as_ref(), backend: backend.as_ref(), bundle_entries: limits.bundle_entries };
+        let frame = rules::Frame {
+            server: server.as_ref(),
+            backend: backend.as_ref(),
+            bundle_entries: limits.bundle_entries,
+        };
         let rules = self.rules(written, profile, reader, &frame);
         let cors_origins = self.origins(file.cors.unwrap_or_default());
         let audit = self.audit(file.audit.unwrap_or_default());

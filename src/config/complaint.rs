@@ -76,8 +76,10 @@ impl fmt::Display for Complaint {
 /// The text form of a value in a complaint: one line, bounded, and without the password of a URL.
 pub(super) fn shown(written: &str) -> String {
     const LONGEST: usize = 120;
-    let line: String =
-        written.chars().map(|letter| if letter.is_control() || letter == '`' { ' ' } else { letter }).collect();
+    let line: String = written
+        .chars()
+        .map(|letter| if letter.is_control() || letter == '`' { ' ' } else { letter })
+        .collect();
     let line = without_password(&line);
     match line.char_indices().nth(LONGEST) {
         Some((cut, _)) => format!("{}…", line.get(..cut).unwrap_or_default()),

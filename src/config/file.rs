@@ -17,8 +17,7 @@ pub use self::access::{
     Answer, Context, Encounter, Level, Malformed, Need, Operation, Patient, Rule, Scopes, Unmatched, When,
 };
 pub use self::trust::{
-    AssociatedEndpoint, AuthorizationServer, BrandIdentifier, Claims, Client, ClientAuth, Discovery, Dpop, Nonce,
-    TokenType, Validation,
+    AuthorizationServer, Claims, Client, ClientAuth, Discovery, Dpop, Nonce, TokenType, Validation,
 };
 use super::values::{MaybeRate, OneOrMany, Period, Size};
 

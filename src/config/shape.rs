@@ -134,8 +134,9 @@ impl Walk<'_> {
             ("array", DeValue::Array(members)) => {
                 let items = schema.get("items").unwrap_or(&Value::Null);
                 let members = members.iter().enumerate();
-                let members: Vec<_> =
-                    members.map(|(i, member)| self.value(items, &format!("{path}[{}]", i + 1), member)).collect();
+                let members: Vec<_> = members
+                    .map(|(i, member)| self.value(items, &format!("{path}[{}]", i + 1), member))
+                    .collect();
                 // One member that does not fit takes the list out: the others must keep their numbers.
                 Ok(members.into_iter().collect::<Option<Vec<_>>>().map_or(Value::Null, Value::Array))
             }
@@ -251,21 +252,27 @@ impl Walk<'_> {
         self.complain(here.place, finding, lower_first(sentence), mend);
     }
 
-    fn unknown(&mut self, properties: &Map<String, Value>, name: &Spanned<std::borrow::Cow<'_, str>>, path: String) {
+    fn unknown(
+        &mut self,
+        properties: &Map<String, Value>,
+        name: &Spanned<std::borrow::Cow<'_, str>>,
+        path: String,
+    ) {
         let place = self.source.place(name.span().start);
         let written = name.get_ref().as_ref();
         let secret = ["_file", "_env"].map(|ending| format!("{written}{ending}"));
-        let (expected, mend) = if properties.contains_key(&secret.join("")) || properties.contains_key(&secret[0]) {
-            ("secrets in files or the environment, never here".to_owned(), secret_mend(&secret))
-        } else {
-            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-            let expected = format!("one of {}", listed(known.iter().copied()));
-            let mend = match nearest(written, known.iter().copied()) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => home_of(written).unwrap_or_else(|| "remove it".to_owned()),
+        let (expected, mend) =
+            if properties.contains_key(&secret.join("")) || properties.contains_key(&secret[0]) {
+                ("secrets in files or the environment, never here".to_owned(), secret_mend(&secret))
+            } else {
+                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+                let expected = format!("one of {}", listed(known.iter().copied()));
+                let mend = match nearest(written, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => home_of(written).unwrap_or_else(|| "remove it".to_owned()),
+                };
+                (expected, mend)
             };
-            (expected, mend)
-        };
         self.complain(place, Finding::Unknown { key: path }, expected, mend);
     }
 }
@@ -302,7 +309,9 @@ impl Misfit {
             None => described_type(schema),
         };
         let mend = match (type_name(schema), value) {
-            ("string", DeValue::Integer(_)) if schema.get(WRITTEN_AS).is_some() => "add the unit and double quotes",
+            ("string", DeValue::Integer(_)) if schema.get(WRITTEN_AS).is_some() => {
+                "add the unit and double quotes"
+            }
             ("string", _) => "write it in double quotes",
             ("array", _) => "write it in brackets: `[…]`",
             ("boolean", DeValue::String(_)) => "write it without quotes",
@@ -400,7 +409,11 @@ fn type_name(schema: &Value) -> &str {
 fn described_type(schema: &Value) -> String {
     let alternatives = alternatives(schema).unwrap_or_default();
     if !alternatives.is_empty() {
-        return alternatives.iter().map(|branch| described_type(resolve(branch))).collect::<Vec<_>>().join(" or ");
+        return alternatives
+            .iter()
+            .map(|branch| described_type(resolve(branch)))
+            .collect::<Vec<_>>()
+            .join(" or ");
     }
     match type_name(schema) {
         "array" => match type_name(resolve(schema.get("items").unwrap_or(&Value::Null))) {

@@ -47,7 +47,9 @@ impl Source {
         if errors.is_empty() {
             return Ok(table);
         }
-        Err(errors.iter().map(|error| self.syntax(error)).collect())
+        let mut faults: Vec<_> = errors.iter().map(|error| self.syntax(error)).collect();
+        faults.sort_by_key(|fault| fault.place);
+        Err(faults)
     }
 
     fn syntax(&self, error: &toml::de::Error) -> Complaint {
@@ -56,10 +58,10 @@ impl Source {
             Some((finding, expected)) => (finding.to_owned(), expected.to_owned()),
             None => (message, "a TOML document".to_owned()),
         };
-        let mend = if finding.contains("duplicate key") {
-            "keep one of the two"
+        let (expected, mend) = if finding.contains("duplicate key") {
+            ("each key once".to_owned(), "keep one of the two")
         } else {
-            "mend the syntax here: `key = value` with text in double quotes, and `[table]` lines"
+            (expected, "mend the syntax here: `key = value` with text in double quotes, and `[table]` lines")
         };
         Complaint {
             file: self.name.clone(),
@@ -82,7 +84,11 @@ impl Source {
     pub(super) fn written(&self, value: &Spanned<DeValue<'_>>) -> Written {
         let text = match value.get_ref() {
             DeValue::String(text) => shown(text),
-            DeValue::Table(_) => "a table".to_owned(),
+            // Tables may hold a secret in the wrong place, so they are not shown.
+            DeValue::Table(_) => "{…}".to_owned(),
+            DeValue::Array(members) if members.iter().any(|member| member.get_ref().is_table()) => {
+                "[{…}]".to_owned()
+            }
             DeValue::Array(_)
             | DeValue::Boolean(_)
             | DeValue::Datetime(_)

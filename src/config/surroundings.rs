@@ -20,7 +20,10 @@ impl Surroundings {
     }
 
     /// The surroundings of a file, now.
-    #[expect(clippy::disallowed_methods, reason = "a file is checked at start and on reload, outside any request")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file is checked at start and on reload, outside any request"
+    )]
     pub(super) fn of_file(path: &Path) -> Self {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
         Self { folder, now: Timestamp::now() }

@@ -142,6 +142,13 @@ struct SeenKey {
     escaped: bool,
 }
 
+impl SeenKey {
+    fn text<'a>(&self, source: &'a str) -> Cow<'a, str> {
+        let raw = source.get(inside(&self.range)).unwrap_or_default();
+        if self.escaped { unescape(raw) } else { Cow::Borrowed(raw) }
+    }
+}
+
 /// Yields the tokens of one document. After an error it must not be asked again.
 #[derive(Debug)]
 pub struct Lexer<'a> {
@@ -168,6 +175,11 @@ impl<'a> Lexer<'a> {
             Ok(text) => Ok(Self::over(text, 0, depth)),
             Err(error) => fail(error.valid_up_to(), JsonErrorKind::NotUtf8),
         }
+    }
+
+    /// The whole document.
+    pub(super) fn source(&self) -> &'a str {
+        self.text
     }
 
     /// A second reader that begins at the value at `offset`; for looking ahead.
@@ -282,10 +294,12 @@ impl<'a> Lexer<'a> {
         Err(JsonError { offset: self.at, kind })
     }
 
+    #[inline]
     fn after_value(&mut self) {
         self.expect = if self.stack.is_empty() { Expect::End } else { Expect::CommaOrEnd };
     }
 
+    #[inline]
     fn value(&mut self, byte: u8) -> Result<Lexeme, JsonError> {
         let start = self.at;
         let (token, escaped) = match byte {
@@ -305,6 +319,7 @@ impl<'a> Lexer<'a> {
         Ok(Lexeme { token, range: start..self.at, escaped })
     }
 
+    #[inline]
     fn open(&mut self, token: Token) -> Result<Lexeme, JsonError> {
         if self.stack.len() >= self.depth {
             return self.fail(JsonErrorKind::TooDeep(self.depth));
@@ -316,6 +331,7 @@ impl<'a> Lexer<'a> {
         Ok(Lexeme { token, range: self.at - 1..self.at, escaped: false })
     }
 
+    #[inline]
     fn close(&mut self) -> Lexeme {
         let mut token = Token::ArrayEnd;
         if let Some(frame) = self.stack.pop() {
@@ -350,6 +366,7 @@ impl<'a> Lexer<'a> {
         Ok(Token::Number)
     }
 
+    #[inline]
     fn key(&mut self) -> Result<Lexeme, JsonError> {
         let start = self.at;
         self.at += 1;
@@ -368,17 +385,19 @@ impl<'a> Lexer<'a> {
 
     /// Refuses a key that this object has already (REST-10). Keys that differ
     /// only in case count as the same: readers in Go and .NET take them so.
+    #[inline]
     fn remember(&mut self, key: &Lexeme) -> Result<(), JsonError> {
         let text = self.text(key);
-        let hash = fold_hash(text.as_bytes());
-        let Some(mut frame) = self.stack.pop() else {
+        let Some(frame) = self.stack.last_mut() else {
             return self.fail(JsonErrorKind::Unexpected("a value"));
         };
+        let source = self.text;
+        let hash = fold_hash(text.as_bytes());
         let seen = self.keys.get(frame.keys..).unwrap_or_default();
         let again = match &mut frame.many {
             Some(many) => !many.insert(text.to_ascii_lowercase()),
             None => {
-                seen.iter().any(|other| other.hash == hash && self.text_of(other).eq_ignore_ascii_case(&text))
+                seen.iter().any(|other| other.hash == hash && other.text(source).eq_ignore_ascii_case(&text))
             }
         };
         if again {
@@ -388,19 +407,13 @@ impl<'a> Lexer<'a> {
         if frame.many.is_none() {
             if seen.len() >= MANY_KEYS {
                 let mut many: HashSet<_> =
-                    seen.iter().map(|other| self.text_of(other).to_ascii_lowercase()).collect();
+                    seen.iter().map(|other| other.text(source).to_ascii_lowercase()).collect();
                 many.insert(text.to_ascii_lowercase());
                 frame.many = Some(many);
             }
             self.keys.push(SeenKey { hash, range: key.range.clone(), escaped: key.escaped });
         }
-        self.stack.push(frame);
         Ok(())
-    }
-
-    fn text_of(&self, key: &SeenKey) -> Cow<'a, str> {
-        let raw = self.text.get(inside(&key.range)).unwrap_or_default();
-        if key.escaped { unescape(raw) } else { Cow::Borrowed(raw) }
     }
 
     /// Passes over a string whose opening quote has been read; says whether it
@@ -623,67 +636,65 @@ mod tests {
     }
 
     /// RFC 8259 and REST-10: each rule with an accepted neighbour.
+    const RULES: &[(&[u8], &str)] = &[
+        (b"{}", "accepted"),
+        (b"", "byte 0: the document ends too early"),
+        (b"  ", "byte 2: the document ends too early"),
+        (b"\xEF\xBB\xBF{}", "byte 0: byte order mark: expected UTF-8 without one"),
+        (b"\xFF\xFE{\0}\0", "byte 0: UTF-16: expected UTF-8"),
+        (b"{\0}\0", "byte 0: UTF-16: expected UTF-8"),
+        (b"\0{\0}", "byte 0: UTF-16: expected UTF-8"),
+        (b"[\"\xC3\xA9\"]", "accepted"),
+        (b"[\"\xC3\"]", "byte 2: expected UTF-8"),
+        (b"[\"\xED\xA0\x80\"]", "byte 2: expected UTF-8"),
+        (b"{} {}", "byte 3: expected nothing after the value"),
+        (b"{}\n\t \r", "accepted"),
+        (b"{},", "byte 2: expected nothing after the value"),
+        (b"[1,]", "byte 3: expected a value"),
+        (b"[,1]", "byte 1: expected a value"),
+        (b"[1 2]", "byte 3: expected `,` or `]`"),
+        (b"[1}", "byte 2: expected `,` or `]`"),
+        (b"{\"a\":1]", "byte 6: expected `,` or `}`"),
+        (b"{\"a\":1,}", "byte 7: expected a key in double quotes"),
+        (b"{\"a\" 1}", "byte 5: expected `:`"),
+        (b"{\"a\"", "byte 4: the document ends too early"),
+        (b"{\"a\":", "byte 5: the document ends too early"),
+        (b"{\"a\":1", "byte 6: the document ends too early"),
+        (b"{\"a\":1,", "byte 7: the document ends too early"),
+        (b"{1:1}", "byte 1: expected a key in double quotes or `}`"),
+        (b"{'a':1}", "byte 1: expected a key in double quotes or `}`"),
+        (b"// c\n{}", "byte 0: expected a value"),
+        (b"[\"\x01\"]", "byte 2: control character inside a string: expected an escape"),
+        (b"[\"a\nb\"]", "byte 3: control character inside a string: expected an escape"),
+        (b"[\"\x7f\"]", "accepted"),
+        (b"[\"\\x\"]", "byte 2: expected one of the escapes of RFC 8259 after the backslash"),
+        (b"[\"\\u12G4\"]", "byte 2: expected one of the escapes of RFC 8259 after the backslash"),
+        (b"[\"\\", "byte 2: the document ends too early"),
+        (b"[\"\\ud83d\\ude00\"]", "accepted"),
+        (b"[\"\\ud800\"]", "byte 2: surrogate escape without its other half"),
+        (b"[\"\\ud800\\u0041\"]", "byte 2: surrogate escape without its other half"),
+        (b"[\"\\udc00\"]", "byte 2: surrogate escape without its other half"),
+        (b"[NaN]", "byte 1: expected a value"),
+        (b"[-Infinity]", "byte 1: expected a number as RFC 8259 writes it"),
+        (b"[nul]", "byte 1: expected `true`, `false` or `null`"),
+        (b"[truely]", "byte 5: expected `,` or `]`"),
+        (b"{\"a\":1,\"b\":1}", "accepted"),
+        (b"{\"a\":{\"a\":1},\"b\":{\"a\":1}}", "accepted"),
+        (b"{\"a\":1,\"a\":1}", "byte 7: key `a` appears twice in one object, in this or another spelling"),
+        (
+            b"{\"url\":1,\"\\u0075rl\":1}",
+            "byte 9: key `url` appears twice in one object, in this or another spelling",
+        ),
+        (
+            b"{\"subject\":1,\"Subject\":1}",
+            "byte 13: key `Subject` appears twice in one object, in this or another spelling",
+        ),
+        (b"{\"birthDate\":1,\"_birthDate\":1}", "accepted"),
+    ];
+
     #[test]
     fn what_is_refused_and_what_is_not() {
-        let table: &[(&[u8], &str)] = &[
-            (b"{}", "accepted"),
-            (b"", "byte 0: the document ends too early"),
-            (b"  ", "byte 2: the document ends too early"),
-            (b"\xEF\xBB\xBF{}", "byte 0: byte order mark: expected UTF-8 without one"),
-            (b"\xFF\xFE{\0}\0", "byte 0: UTF-16: expected UTF-8"),
-            (b"{\0}\0", "byte 0: UTF-16: expected UTF-8"),
-            (b"\0{\0}", "byte 0: UTF-16: expected UTF-8"),
-            (b"[\"\xC3\xA9\"]", "accepted"),
-            (b"[\"\xC3\"]", "byte 2: expected UTF-8"),
-            (b"[\"\xED\xA0\x80\"]", "byte 2: expected UTF-8"),
-            (b"{} {}", "byte 3: expected nothing after the value"),
-            (b"{}\n\t \r", "accepted"),
-            (b"{},", "byte 2: expected nothing after the value"),
-            (b"[1,]", "byte 3: expected a value"),
-            (b"[,1]", "byte 1: expected a value"),
-            (b"[1 2]", "byte 3: expected `,` or `]`"),
-            (b"[1}", "byte 2: expected `,` or `]`"),
-            (b"{\"a\":1]", "byte 6: expected `,` or `}`"),
-            (b"{\"a\":1,}", "byte 7: expected a key in double quotes"),
-            (b"{\"a\" 1}", "byte 5: expected `:`"),
-            (b"{\"a\"", "byte 4: the document ends too early"),
-            (b"{\"a\":", "byte 5: the document ends too early"),
-            (b"{\"a\":1", "byte 6: the document ends too early"),
-            (b"{\"a\":1,", "byte 7: the document ends too early"),
-            (b"{1:1}", "byte 1: expected a key in double quotes or `}`"),
-            (b"{'a':1}", "byte 1: expected a key in double quotes or `}`"),
-            (b"// c\n{}", "byte 0: expected a value"),
-            (b"[\"\x01\"]", "byte 2: control character inside a string: expected an escape"),
-            (b"[\"a\nb\"]", "byte 3: control character inside a string: expected an escape"),
-            (b"[\"\x7f\"]", "accepted"),
-            (b"[\"\\x\"]", "byte 2: expected one of the escapes of RFC 8259 after the backslash"),
-            (b"[\"\\u12G4\"]", "byte 2: expected one of the escapes of RFC 8259 after the backslash"),
-            (b"[\"\\", "byte 2: the document ends too early"),
-            (b"[\"\\ud83d\\ude00\"]", "accepted"),
-            (b"[\"\\ud800\"]", "byte 2: surrogate escape without its other half"),
-            (b"[\"\\ud800\\u0041\"]", "byte 2: surrogate escape without its other half"),
-            (b"[\"\\udc00\"]", "byte 2: surrogate escape without its other half"),
-            (b"[NaN]", "byte 1: expected a value"),
-            (b"[-Infinity]", "byte 1: expected a number as RFC 8259 writes it"),
-            (b"[nul]", "byte 1: expected `true`, `false` or `null`"),
-            (b"[truely]", "byte 5: expected `,` or `]`"),
-            (b"{\"a\":1,\"b\":1}", "accepted"),
-            (b"{\"a\":{\"a\":1},\"b\":{\"a\":1}}", "accepted"),
-            (
-                b"{\"a\":1,\"a\":1}",
-                "byte 7: key `a` appears twice in one object, in this or another spelling",
-            ),
-            (
-                b"{\"url\":1,\"\\u0075rl\":1}",
-                "byte 9: key `url` appears twice in one object, in this or another spelling",
-            ),
-            (
-                b"{\"subject\":1,\"Subject\":1}",
-                "byte 13: key `Subject` appears twice in one object, in this or another spelling",
-            ),
-            (b"{\"birthDate\":1,\"_birthDate\":1}", "accepted"),
-        ];
-        let wrong: Vec<_> = table
+        let wrong: Vec<_> = RULES
             .iter()
             .map(|(bytes, means)| (String::from_utf8_lossy(bytes), refused(bytes), *means))
             .filter(|(_, got, means)| got != means)

@@ -105,6 +105,15 @@ impl<'a> Outline<'a> {
     pub fn bundle(&self) -> Option<&Bundle<'a>> {
         self.root.bundle()
     }
+
+    /// Every resource in the body, the containers before what they hold:
+    /// entries, outcomes, issues and parameters at any depth. Contained resources
+    /// are part of theirs.
+    pub fn resources(&self) -> Vec<&Resource<'a>> {
+        let mut all = Vec::new();
+        self.root.collect(&mut all);
+        all
+    }
 }
 
 /// One resource.
@@ -131,6 +140,23 @@ impl<'a> Resource<'a> {
         match &self.kind {
             Kind::Bundle(bundle) => Some(bundle),
             Kind::Parameters(_) | Kind::Other => None,
+        }
+    }
+}
+
+impl<'a> Resource<'a> {
+    fn collect<'r>(&'r self, all: &mut Vec<&'r Resource<'a>>) {
+        all.push(self);
+        match &self.kind {
+            Kind::Bundle(bundle) => {
+                for entry in &bundle.entries {
+                    let outcome = entry.response.as_ref().and_then(|response| response.outcome.as_deref());
+                    entry.resource.iter().chain(outcome).for_each(|held| held.collect(all));
+                }
+                bundle.issues.iter().for_each(|issues| issues.collect(all));
+            }
+            Kind::Parameters(held) => held.iter().for_each(|held| held.collect(all)),
+            Kind::Other => {}
         }
     }
 }
@@ -213,9 +239,9 @@ pub struct Entry<'a> {
     /// `search.mode`: `match`, `include` or `outcome`.
     pub search_mode: Option<Text<'a>>,
     /// What a batch, transaction or history entry asks or asked.
-    pub request: Option<EntryRequest<'a>>,
+    pub request: Option<Box<EntryRequest<'a>>>,
     /// What was answered to it.
-    pub response: Option<EntryResponse<'a>>,
+    pub response: Option<Box<EntryResponse<'a>>>,
 }
 
 /// `entry.request`.
@@ -385,19 +411,43 @@ mod tests {
         }
     }
 
+    fn part(text: &str, range: Range<usize>) -> &str {
+        text.get(range).unwrap()
+    }
+
+    #[test]
+    fn every_resource_is_found() {
+        let types = |outline: &Outline<'_>| -> Vec<String> {
+            outline.resources().iter().map(|resource| resource.resource_type.to_string()).collect()
+        };
+        let expected = [
+            "Bundle",
+            "Patient",
+            "OperationOutcome",
+            "Bundle",
+            "Observation",
+            "Parameters",
+            "Group",
+            "List",
+            "OperationOutcome",
+        ];
+        assert_eq!(types(&json(BATCH).unwrap()), expected);
+        assert_eq!(types(&xml(BATCH_XML).unwrap()), expected);
+    }
+
     #[test]
     fn ranges_are_those_of_the_source() {
         for (text, outline) in [(BATCH, json(BATCH).unwrap()), (BATCH_XML, xml(BATCH_XML).unwrap())] {
             let bundle = outline.bundle().unwrap();
             let next = bundle.links[1].url.as_ref().unwrap();
-            assert_eq!(&text[next.value.clone()], "http://h/n");
+            assert_eq!(part(text, next.value.clone()), "http://h/n");
             let patient = bundle.entries[0].resource.as_ref().unwrap();
-            let (whole, member) = (&text[patient.range.clone()], &text[patient.member.clone()]);
+            let (whole, member) = (part(text, patient.range.clone()), part(text, patient.member.clone()));
             assert!(whole.starts_with("{\"id\":\"p1\"") || whole.starts_with("<Patient"));
             assert!(member.starts_with("\"resource\":{\"id\"") || member.starts_with("<resource>"));
             assert!(member.ends_with('}') || member.ends_with("</resource>"));
-            assert_eq!(&text[bundle.total.as_ref().unwrap().value.clone()], "2");
-            assert!(text[bundle.entries[1].range.clone()].ends_with(['}', '>']));
+            assert_eq!(part(text, bundle.total.as_ref().unwrap().value.clone()), "2");
+            assert!(part(text, bundle.entries[1].range.clone()).ends_with(['}', '>']));
         }
     }
 
@@ -423,6 +473,11 @@ mod tests {
             (
                 r#"{"resourceType":"Bundle","total":"1"}"#,
                 "byte 33: expected a total, which is a number not below 0",
+            ),
+            ("{\u{a0}\"resourceType\":\"Patient\"}", "byte 1: expected a key in double quotes or `}`"),
+            (
+                r#"{"resourceType":"Patient","resourceType":"Basic"}"#,
+                "byte 26: key `resourceType` appears twice in one object, in this or another spelling",
             ),
             (r#"{"resourceType":"Bundle"} x"#, "byte 26: expected nothing after the value"),
         ]

@@ -281,7 +281,9 @@ fn authority(head: &Parts, over: Over<'_>) -> Result<Authority, Refusal> {
     }
     match (head.uri.scheme(), over.scheme) {
         (Some(named), Some(real)) if named != real => Err(Refusal::SchemeMismatch),
-        (Some(named), None) if *named != Scheme::HTTP && *named != Scheme::HTTPS => Err(Refusal::SchemeMismatch),
+        (Some(named), None) if *named != Scheme::HTTP && *named != Scheme::HTTPS => {
+            Err(Refusal::SchemeMismatch)
+        }
         (Some(_) | None, _) => Ok(one),
     }
 }
@@ -344,7 +346,12 @@ mod tests {
             ("POST", "/fhir", &[H, ("content-length", "5")], None),
             ("POST", "/fhir", &[H, ("content-length", "+5")], Some(R::FramingAmbiguous)),
             ("POST", "/fhir", &[H, ("content-length", "5, 5")], Some(R::FramingAmbiguous)),
-            ("POST", "/fhir", &[H, ("content-length", "5"), ("content-length", "6")], Some(R::FramingAmbiguous)),
+            (
+                "POST",
+                "/fhir",
+                &[H, ("content-length", "5"), ("content-length", "6")],
+                Some(R::FramingAmbiguous),
+            ),
             (
                 "POST",
                 "/fhir",
@@ -365,9 +372,7 @@ mod tests {
         let over = Over { protocol: Protocol::Http1, scheme: Some(&Scheme::HTTPS), sni: None };
         let wrong: Vec<_> = table
             .iter()
-            .map(|row| {
-                (row, admissible(&head(row.0, row.1, Version::HTTP_11, row.2), &rules(), over).err())
-            })
+            .map(|row| (row, admissible(&head(row.0, row.1, Version::HTTP_11, row.2), &rules(), over).err()))
             .filter(|(row, found)| row.3 != *found)
             .collect();
         assert!(wrong.is_empty(), "misjudged: {wrong:#?}");

@@ -325,7 +325,11 @@ mod tests {
         let whole = feed(&[message.as_bytes()]);
         let bytes: Vec<_> = message.as_bytes().chunks(1).collect();
         let dribbled = feed(&bytes);
-        assert_eq!((whole.1, whole.2), (dribbled.1, dribbled.2), "pieces change the judgement of {message:?}");
+        assert_eq!(
+            (whole.1, whole.2),
+            (dribbled.1, dribbled.2),
+            "pieces change the judgement of {message:?}"
+        );
         (whole.1, whole.2)
     }
 
@@ -366,7 +370,11 @@ mod tests {
             ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 0, ambiguous),
             ("POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\nabcde", 0, malformed),
             ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
+            (
+                "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
+                0,
+                ambiguous,
+            ),
             ("POST / HTTP/1.1\r\nTransfer-Encoding:\x0bchunked\r\n\r\n", 0, malformed),
             ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
             ("POST / HTTP/1.1\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n", 0, malformed),
@@ -405,7 +413,10 @@ mod tests {
         let good = b"GET /a HTTP/1.1\r\nHost: a\r\n\r\n";
         let both = [&good[..], b"GET /b HTTP/1.1\r\nHost : a\r\n\r\n"].concat();
         let (passed, heads, fault) = feed(&[&both]);
-        assert_eq!((passed.as_slice(), heads, fault), (&good[..], 1, Some(Fault::Head(Refusal::HeadMalformed))));
+        assert_eq!(
+            (passed.as_slice(), heads, fault),
+            (&good[..], 1, Some(Fault::Head(Refusal::HeadMalformed)))
+        );
     }
 
     /// A long chunk extension is bounded (hostile H1-027).

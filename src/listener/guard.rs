@@ -85,7 +85,10 @@ impl Strict {
         match self.framer.advance(&self.held) {
             Ok(count) => self.approved = count,
             Err(Fault::Body) => {
-                return Err(io::Error::new(io::ErrorKind::InvalidData, "the body is not framed as announced"));
+                return Err(io::Error::new(
+                    io::ErrorKind::InvalidData,
+                    "the body is not framed as announced",
+                ));
             }
             Err(Fault::Head(refusal)) => {
                 let _already = self.refused.set((self.framer.heads() + 1, refusal));
@@ -187,11 +190,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
 }
 
 impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let this = &mut *self;
         if let Some(strict) = &mut this.http1
             && strict.written_for != strict.framer.heads()

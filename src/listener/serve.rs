@@ -16,10 +16,10 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::ListenerError;
 use super::admissible::{Refusal, Rules};
 use super::connection::{self, Connection};
 use super::tls::CertificateStore;
-use super::ListenerError;
 use crate::config::Limits;
 
 /// Connections the kernel may keep for us while all ours are taken.

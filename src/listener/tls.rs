@@ -15,7 +15,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{
-    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme, SupportedCipherSuite,
+    DigitallySignedStruct, DistinguishedName, RootCertStore, ServerConfig, SignatureScheme,
+    SupportedCipherSuite,
 };
 
 use super::ListenerError;
@@ -83,7 +84,10 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     if chain.is_empty() { Err("no certificate in it".to_owned()) } else { Ok(chain) }
 }
 
-fn by_ca(tls: &ServerTls, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ClientCertVerifier>, ListenerError> {
+fn by_ca(
+    tls: &ServerTls,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, ListenerError> {
     let path = tls.client_ca.clone().unwrap_or_default();
     let wrong = |cause: String| ListenerError::ClientCa { path: path.clone(), cause };
     let mut roots = RootCertStore::empty();

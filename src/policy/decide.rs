@@ -3,8 +3,8 @@
 use http::Method;
 
 use crate::fhir::{
-    Body, BundleAction, BundleRequest, CompartmentKind, FhirRequest, Kind, Letter, Level, NeedOf, Parameter,
-    Reserved, ResourceType, Row, SearchQuery,
+    Asked, Body, BundleAction, BundleRequest, CompartmentKind, FhirRequest, Kind, Letter, Level, NeedOf,
+    Parameter, Permission, Reserved, ResourceType, Row, SearchQuery,
 };
 use crate::policy::denial::{Denial, EntryRefusal, Extent, Need, Refused};
 use crate::policy::needs::Needs;
@@ -39,6 +39,46 @@ pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules) -> Decision
         Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
             settle(Deciding { request, needs: Needs::new(holder) }, holder)
         }
+    }
+}
+
+/// Refuses what no body could save: a type that no scope names with the letters of the interaction, an operation
+/// without a row. `None` means that it depends on the rest.
+#[must_use]
+pub fn before_body(asked: &Asked, caller: &Caller, rules: &Rules) -> Option<Refused> {
+    let Caller::Holder(grant) = caller else {
+        return Some(Refused { denial: Denial::Anonymous, needs: Vec::new() });
+    };
+    let holder = Holder::new(grant, rules);
+    let mut needs = Needs::new(holder);
+    match asked.found().shape.permission {
+        Permission::Letter(letter) if asked.resource_type().is_some() => {
+            needs.demand(asked.resource_type(), &[letter]);
+        }
+        Permission::Letters(first, second) => {
+            needs.demand(asked.resource_type(), &[first]);
+            needs.demand(asked.resource_type(), &[second]);
+        }
+        Permission::EachEntry if grant.scopes().granted().is_empty() => needs.demand(None, &Letter::ALL),
+        Permission::OperationRow => {
+            let found = asked.found();
+            let (name, level) = (found.operation.clone().unwrap_or_default(), level(asked));
+            if rules.operations.row(&name, level, found.resource_type).is_none() {
+                return Some(Refused { denial: Denial::OperationUnknown { name, level }, needs: Vec::new() });
+            }
+        }
+        Permission::EachEntry | Permission::Letter(_) | Permission::Public => {}
+    }
+    let (needs, denial) = needs.settle();
+    // A grant that reaches part of it is looked at with the whole request.
+    denial.filter(|denial| *denial != Denial::Constrained).map(|denial| Refused { denial, needs })
+}
+
+fn level(asked: &Asked) -> Level {
+    match (&asked.found().resource_type, &asked.found().id) {
+        (None, _) => Level::System,
+        (Some(_), None) => Level::Type,
+        (Some(_), Some(_)) => Level::Instance,
     }
 }
 
@@ -394,11 +434,7 @@ impl Deciding<'_, '_> {
     fn operation(&mut self) -> Result<Duties, Denial> {
         let found = self.request.asked().found();
         let name = found.operation.clone().unwrap_or_default();
-        let level = match (&found.resource_type, &found.id) {
-            (None, _) => Level::System,
-            (Some(_), None) => Level::Type,
-            (Some(_), Some(_)) => Level::Instance,
-        };
+        let level = level(self.request.asked());
         let row = self.rules().operations.row(&name, level, found.resource_type).cloned();
         let row = row.ok_or_else(|| Denial::OperationUnknown { name: name.clone(), level })?;
         let input = self.request.document().map(crate::fhir::Document::parameters).unwrap_or_default();

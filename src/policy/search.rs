@@ -34,6 +34,24 @@ const HISTORY: &[&str] = &["_at", "_count", "_list", "_since", "_sort"];
 /// Parameters of operations as delivered that begin with `_`.
 const OPERATION: &[&str] = &["_count", "_outputFormat", "_since", "_type", "_typeFilter", "_until"];
 
+/// Cursors that servers put into their page links. To a grant for everything they show nothing new, and its answers
+/// stream with their links readable; to any other grant links come sealed, and raw cursors are refused (SRCH-25).
+const CURSORS: &[&str] = &[
+    "__page-id",
+    "__t",
+    "__token",
+    "_bundletype",
+    "_continuation",
+    "_cursor",
+    "_getpages",
+    "_getpagesoffset",
+    "_page",
+    "_pageId",
+    "_skip",
+    "_skiptoken",
+    "_token",
+];
+
 /// Modifiers that compare elements of the searched resource (SRCH-2 … SRCH-4), R4 to R5.
 const MODIFIERS: &[&str] = &[
     "above",
@@ -128,12 +146,17 @@ impl Inspection<'_, '_> {
             "_list" if name == "_list" => self.list(parameter).map(|()| Some(parameter.clone())),
             "_has" => self.path(name, self.types, STEPS, parameter).map(|_| Some(parameter.clone())),
             _ if RESULT.contains(&name) => Ok(Some(parameter.clone())),
+            _ if CURSORS.contains(&name) && self.sees_everything() => Ok(Some(parameter.clone())),
             _ if META.contains(&code) || !code.starts_with('_') => {
                 let name = self.path(name, self.types, STEPS, parameter)?;
                 Ok(Some(Parameter::new(name, parameter.value())))
             }
             _ => refused(),
         }
+    }
+
+    fn sees_everything(&self) -> bool {
+        self.needs.may(None, &[Letter::Search]) && self.needs.may(None, &[Letter::Read])
     }
 
     /// Follows a parameter's name on these types; gives it back as it may be sent.

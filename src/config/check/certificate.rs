@@ -101,7 +101,8 @@ impl Check<'_> {
                 let expected = format!("an RSA key of at least {RSA_BITS} bits (it has {})", rsa.key_size());
                 self.wrong(key, expected, "make a new key, best an ECDSA one on P-256");
             } else if suites == TlsSuites::BsiTr021022 && rsa.key_size() < BSI_RSA_BITS {
-                let expected = format!("at least {BSI_RSA_BITS} bits under BSI TR-02102-2 (it has {})", rsa.key_size());
+                let expected =
+                    format!("at least {BSI_RSA_BITS} bits under BSI TR-02102-2 (it has {})", rsa.key_size());
                 self.warn(key, expected, "make a new key, best an ECDSA one on P-256");
             }
         }
@@ -129,12 +130,17 @@ impl Check<'_> {
 
     fn pair(&mut self, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) {
         let Ok(signer) = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key) else {
-            let expected = "an RSA key of at least 2048 bits, an ECDSA key on P-256, P-384 or P-521, or Ed25519";
+            let expected =
+                "an RSA key of at least 2048 bits, an ECDSA key on P-256, P-384 or P-521, or Ed25519";
             return self.wrong("server.tls.key", expected, "make a new key of such a kind");
         };
         let matches = CertifiedKey::new(chain, signer).keys_match();
         if matches!(matches, Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch))) {
-            self.wrong("server.tls.key", "the key of `server.tls.certificate`", "use the pair that belongs together");
+            self.wrong(
+                "server.tls.key",
+                "the key of `server.tls.certificate`",
+                "use the pair that belongs together",
+            );
         }
     }
 }

@@ -55,7 +55,11 @@ impl Check<'_> {
             && !has(discovery.capabilities.as_ref(), "permission-v2")
         {
             let mend = "add `\"permission-v2\"`";
-            self.wrong("discovery.capabilities", "`permission-v2` among them, as ISiK demands (DISC-9)", mend);
+            self.wrong(
+                "discovery.capabilities",
+                "`permission-v2` among them, as ISiK demands (DISC-9)",
+                mend,
+            );
         }
         match serde_json::to_value(discovery) {
             Ok(Value::Object(members)) => Some(members),
@@ -95,7 +99,11 @@ impl Check<'_> {
     fn capabilities(&mut self, discovery: &Discovery, reader: Reader) {
         let Some(capabilities) = &discovery.capabilities else { return };
         if capabilities.is_empty() {
-            self.wrong("discovery.capabilities", "at least one capability (DISC-7)", "remove the key, or name some");
+            self.wrong(
+                "discovery.capabilities",
+                "at least one capability (DISC-7)",
+                "remove the key, or name some",
+            );
         }
         for (i, name) in capabilities.iter().enumerate() {
             let key = format!("discovery.capabilities[{}]", i + 1);
@@ -134,8 +142,13 @@ impl Check<'_> {
         if profile == Profile::Isik {
             for level in ["patient/", "user/", "system/"] {
                 if !scopes.iter().any(|scope| scope.starts_with(level)) {
-                    let expected = format!("a scope that starts with `{level}`, as ISiK's test suite demands (DISC-11)");
-                    self.wrong("discovery.scopes_supported", expected, format!("add `\"{level}*.rs\"` or the like"));
+                    let expected =
+                        format!("a scope that starts with `{level}`, as ISiK's test suite demands (DISC-11)");
+                    self.wrong(
+                        "discovery.scopes_supported",
+                        expected,
+                        format!("add `\"{level}*.rs\"` or the like"),
+                    );
                 }
             }
         }
@@ -147,7 +160,8 @@ impl Check<'_> {
         for (i, method) in methods.into_iter().flatten().enumerate() {
             if method != "S256" {
                 let key = format!("discovery.code_challenge_methods_supported[{}]", i + 1);
-                let expected = if method == "plain" { "`S256`; never `plain` (DISC-8)" } else { "`S256` (DISC-8)" };
+                let expected =
+                    if method == "plain" { "`S256`; never `plain` (DISC-8)" } else { "`S256` (DISC-8)" };
                 self.wrong(&key, expected, "write `[\"S256\"]`");
             }
         }
@@ -159,7 +173,11 @@ impl Check<'_> {
         let algorithms = discovery.token_endpoint_auth_signing_alg_values_supported.as_ref();
         if asymmetric && algorithms.is_some() && !has(algorithms, "RS384") && !has(algorithms, "ES384") {
             let key = "discovery.token_endpoint_auth_signing_alg_values_supported";
-            self.wrong(key, "`RS384` or `ES384` among them, for `private_key_jwt` (DISC-12)", "add one of the two");
+            self.wrong(
+                key,
+                "`RS384` or `ES384` among them, for `private_key_jwt` (DISC-12)",
+                "add one of the two",
+            );
         }
     }
 

@@ -56,8 +56,13 @@ impl Check<'_> {
         for (i, server) in written.iter().enumerate() {
             let before = written.iter().take(i).position(|other| other.issuer == server.issuer);
             if let (Some(before), Some(_)) = (before, &server.issuer) {
-                let expected = format!("issuers that differ (this is that of the table number {})", before + 1);
-                self.wrong(&format!("authorization_server[{}].issuer", i + 1), expected, "remove one of the two");
+                let expected =
+                    format!("issuers that differ (this is that of the table number {})", before + 1);
+                self.wrong(
+                    &format!("authorization_server[{}].issuer", i + 1),
+                    expected,
+                    "remove one of the two",
+                );
             }
         }
     }
@@ -67,14 +72,16 @@ impl Check<'_> {
         let introspecting = |server: &file::AuthorizationServer| {
             matches!(server.validation, Some(file::Validation::Introspection | file::Validation::Both))
         };
-        let marked: Vec<usize> = (0..).zip(written).filter(|(_, s)| s.opaque == Some(true)).map(|(i, _)| i).collect();
+        let marked: Vec<usize> =
+            (0..).zip(written).filter(|(_, s)| s.opaque == Some(true)).map(|(i, _)| i).collect();
         for (i, server) in (0..).zip(written).filter(|(_, server)| server.opaque == Some(true)) {
             let key = format!("authorization_server[{}].opaque", i + 1);
             if marked.first() != Some(&i) {
                 self.wrong(&key, "at most one server with `opaque = true`", "remove it here or there");
             }
             if !introspecting(server) {
-                let expected = "`validation` of `introspection` or `both`: only that reads tokens that are no JWT";
+                let expected =
+                    "`validation` of `introspection` or `both`: only that reads tokens that are no JWT";
                 self.wrong(&key, expected, "change `validation`, or remove this");
             }
         }
@@ -105,10 +112,13 @@ impl Check<'_> {
         public_url: Option<&Url>,
     ) -> Option<AuthorizationServer> {
         let issuer = written.issuer.as_deref().and_then(|text| {
-            self.url(&format!("{key}.issuer"), text, (PlainHttp::Loopback, Query::Refused)).map(|_| text.to_owned())
+            self.url(&format!("{key}.issuer"), text, (PlainHttp::Loopback, Query::Refused))
+                .map(|_| text.to_owned())
         });
         let mut endpoint = |name: &str, text: Option<&str>| {
-            text.and_then(|text| self.url(&format!("{key}.{name}"), text, (PlainHttp::Loopback, Query::Allowed)))
+            text.and_then(|text| {
+                self.url(&format!("{key}.{name}"), text, (PlainHttp::Loopback, Query::Allowed))
+            })
         };
         let metadata_url = endpoint("metadata_url", written.metadata_url.as_deref());
         let jwks_url = endpoint("jwks_url", written.jwks_url.as_deref());
@@ -122,10 +132,15 @@ impl Check<'_> {
         let algorithms = self.algorithms(key, written.algorithms);
         let client = self.client(key, written.client, validation);
         let max_lifetime = written.max_lifetime.and_then(|length| length.0).map(|length| {
-            self.period(&format!("{key}.max_lifetime"), Some(crate::config::values::Period(length)), MAX_LIFETIME)
+            self.period(
+                &format!("{key}.max_lifetime"),
+                Some(crate::config::values::Period(length)),
+                MAX_LIFETIME,
+            )
         });
         let mut period = |name: &str, written, sane| self.period(&format!("{key}.{name}"), written, sane);
-        let introspection_cache = period("introspection_cache", written.introspection_cache, INTROSPECTION_CACHE);
+        let introspection_cache =
+            period("introspection_cache", written.introspection_cache, INTROSPECTION_CACHE);
         let timeout = period("timeout", written.timeout, ISSUER_TIMEOUT);
         let clock_skew = period("clock_skew", written.clock_skew, CLOCK_SKEW);
         let ca = written.ca.as_deref().and_then(|ca| self.anchors(&format!("{key}.ca"), ca));
@@ -192,8 +207,7 @@ impl Check<'_> {
                     self.wrong(&key, expected, "remove it");
                 }
                 None => {
-                    let expected =
-                        "one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`";
+                    let expected = "one of `RS256`, `RS384`, `RS512`, `PS256`, `PS384`, `PS512`, `ES256`, `ES384`, `EdDSA`";
                     self.wrong(&key, expected, "write it as in RFC 7518");
                 }
             }
@@ -201,11 +215,17 @@ impl Check<'_> {
         (algorithms.len() == written.len()).then_some(algorithms)
     }
 
-    fn client(&mut self, key: &str, written: Option<file::Client>, validation: Validation) -> Option<IssuerClient> {
+    fn client(
+        &mut self,
+        key: &str,
+        written: Option<file::Client>,
+        validation: Validation,
+    ) -> Option<IssuerClient> {
         let key = format!("{key}.client");
         let Some(written) = written else {
             if introspects(validation) {
-                let mend = "add `client = { id = \"…\", auth = \"client_secret_basic\", secret_file = \"…\" }`";
+                let mend =
+                    "add `client = { id = \"…\", auth = \"client_secret_basic\", secret_file = \"…\" }`";
                 self.missing(&key, "the gateway's own client, because tokens are introspected", mend);
             }
             return None;
@@ -216,7 +236,9 @@ impl Check<'_> {
             environment: written.secret_env.as_deref(),
         };
         let auth = match written.auth {
-            Some(file::ClientAuth::ClientSecretBasic) | None => self.secret(kept).map(IssuerClientAuth::SecretBasic),
+            Some(file::ClientAuth::ClientSecretBasic) | None => {
+                self.secret(kept).map(IssuerClientAuth::SecretBasic)
+            }
             Some(file::ClientAuth::ClientSecretPost) => self.secret(kept).map(IssuerClientAuth::SecretPost),
             // `unbuilt` complains of these.
             Some(file::ClientAuth::PrivateKeyJwt | file::ClientAuth::Tls) => None,

@@ -50,14 +50,22 @@ impl Check<'_> {
         let target_bytes = self.size("target_bytes", limits.target_bytes, TARGET_BYTES);
         if target_bytes > header_bytes {
             let mend = "raise `limits.header_bytes`, or lower this";
-            let key = if self.is_written("limits.target_bytes") { "limits.target_bytes" } else { "limits.header_bytes" };
+            let key = if self.is_written("limits.target_bytes") {
+                "limits.target_bytes"
+            } else {
+                "limits.header_bytes"
+            };
             self.wrong(key, "a `target_bytes` no larger than `header_bytes`", mend);
         }
         Limits {
             header_bytes,
             target_bytes,
             body_bytes: self.size("body_bytes", limits.body_bytes, BODY_BYTES),
-            checked_answer_bytes: self.size("checked_answer_bytes", limits.checked_answer_bytes, ANSWER_BYTES),
+            checked_answer_bytes: self.size(
+                "checked_answer_bytes",
+                limits.checked_answer_bytes,
+                ANSWER_BYTES,
+            ),
             bundle_entries: self.count("bundle_entries", limits.bundle_entries, BUNDLE_ENTRIES),
             connections: self.count("connections", limits.connections, CONNECTIONS),
             backend_requests: self.count("backend_requests", limits.backend_requests, BACKEND_REQUESTS),
@@ -90,7 +98,11 @@ impl Check<'_> {
     fn within(&mut self, name: &str, (number, sane): (u64, Sane<u64>), show: fn(u64) -> String) -> usize {
         if number < sane.least || number > sane.most {
             let expected = format!("between `{}` and `{}`", show(sane.least), show(sane.most));
-            self.wrong(&format!("limits.{name}"), expected, format!("write `{}` or the like", show(sane.usual)));
+            self.wrong(
+                &format!("limits.{name}"),
+                expected,
+                format!("write `{}` or the like", show(sane.usual)),
+            );
         }
         usize::try_from(number).unwrap_or(usize::MAX)
     }

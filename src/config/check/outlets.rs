@@ -36,7 +36,9 @@ impl Check<'_> {
         let address = self.address("admin.listen", &text)?;
         let clash = |public: &SocketAddr| {
             public.port() == address.port()
-                && (public.ip() == address.ip() || public.ip().is_unspecified() || address.ip().is_unspecified())
+                && (public.ip() == address.ip()
+                    || public.ip().is_unspecified()
+                    || address.ip().is_unspecified())
         };
         if address.port() != 0 && public.iter().any(clash) {
             let mend = "choose another port: these pages are never on the public listener";
@@ -55,7 +57,11 @@ impl Check<'_> {
         let bare = |part: &str| !part.contains(['=', '[']) && !levels.contains(&part.trim());
         if log.split(',').any(bare) || EnvFilter::builder().parse(&log).is_err() {
             let mend = "write `info`, or a filter such as `info,pforte=debug`";
-            self.wrong("telemetry.log", "one of `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter", mend);
+            self.wrong(
+                "telemetry.log",
+                "one of `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter",
+                mend,
+            );
         }
         let log_format = match telemetry.log_format {
             Some(file::LogFormat::Auto) | None => LogFormat::Auto,

@@ -5,8 +5,8 @@ use crate::config::file;
 use crate::config::settings::{self, Profile};
 use crate::config::values::OneOrMany;
 use crate::fhir::{
-    Answer, CompartmentKind, FhirVersion, Letter, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved,
-    ResourceType, Row,
+    Answer, CompartmentKind, FhirVersion, Letter, Level, NeedOf, OnTypes, OperationNeed, OperationTable,
+    Reserved, ResourceType, Row,
 };
 use crate::policy::{
     EncounterContext, Limit, Malformed, PatientRules, Rule, Rules, Test, Unmatched, UpdateCreates, When,
@@ -100,7 +100,9 @@ impl Check<'_> {
     fn shareable(&mut self, key: &str, resource: ResourceType, version: FhirVersion) {
         let personal = resource == ResourceType::PATIENT
             || resource == ResourceType::BINARY
-            || version.compartment_parameters(CompartmentKind::Patient, resource).is_some_and(|by| !by.is_empty());
+            || version
+                .compartment_parameters(CompartmentKind::Patient, resource)
+                .is_some_and(|by| !by.is_empty());
         if personal {
             let expected = "a type outside the patient compartment, such as `Practitioner` or `Organization`";
             self.wrong(key, expected, "remove it: it would open every patient's resources of this type");
@@ -149,7 +151,9 @@ impl Check<'_> {
         let mut tests = Vec::new();
         tests.extend(written.equals.map(Test::Equals));
         tests.extend(written.contains.map(Test::Contains));
-        for (name, flag, test) in [("exists", written.exists, Test::Exists), ("absent", written.absent, Test::Absent)] {
+        for (name, flag, test) in
+            [("exists", written.exists, Test::Exists), ("absent", written.absent, Test::Absent)]
+        {
             match flag {
                 Some(true) => tests.push(test),
                 Some(false) => {
@@ -224,7 +228,11 @@ impl Check<'_> {
         let needs = written.needs?;
         if needs.is_empty() {
             let mend = "name the permissions, unless it touches no patient data";
-            self.warn(&format!("{key}.needs"), "a permission: with none, every valid token may call it", mend);
+            self.warn(
+                &format!("{key}.needs"),
+                "a permission: with none, every valid token may call it",
+                mend,
+            );
         }
         let count = needs.len();
         let needs: Vec<_> = (1..)
@@ -242,16 +250,27 @@ impl Check<'_> {
 
     fn operation_name(&mut self, key: &str, name: &str) -> Option<String> {
         let code = name.strip_prefix('$');
-        let sound = |code: &str| !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+        let sound = |code: &str| {
+            !code.is_empty() && code.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
+        };
         if code.is_some_and(sound) {
             return Some(name.to_owned());
         }
-        let mend = if code.is_none() && sound(name) { format!("write `${name}`") } else { "write `$name`".to_owned() };
+        let mend = if code.is_none() && sound(name) {
+            format!("write `${name}`")
+        } else {
+            "write `$name`".to_owned()
+        };
         self.wrong(key, "an operation's name with its `$`", mend);
         None
     }
 
-    fn need(&mut self, key: &str, written: file::Need, (level, version): (Level, FhirVersion)) -> Option<OperationNeed> {
+    fn need(
+        &mut self,
+        key: &str,
+        written: file::Need,
+        (level, version): (Level, FhirVersion),
+    ) -> Option<OperationNeed> {
         let of = match written.r#type.as_deref() {
             None => Some(NeedOf::Subject),
             // At system level the subject is every type.
@@ -267,7 +286,11 @@ impl Check<'_> {
         let written = written.letter.map(OneOrMany::into_vec)?;
         let letters: Vec<Letter> = written.iter().filter_map(|text| letter(text)).collect();
         if letters.len() != written.len() || letters.is_empty() {
-            self.wrong(&letter_key, "one of `c`, `r`, `u`, `d`, `s`, or a list of which one is enough", "write `\"r\"` or the like");
+            self.wrong(
+                &letter_key,
+                "one of `c`, `r`, `u`, `d`, `s`, or a list of which one is enough",
+                "write `\"r\"` or the like",
+            );
             return None;
         }
         Some(OperationNeed { of: of?, letters })

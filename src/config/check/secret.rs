@@ -27,13 +27,21 @@ impl Check<'_> {
             (Some(file), None) => self.secret_in_file(&file_key, file),
             (None, Some(name)) => self.secret_in_environment(&environment_key, name),
             (Some(_), Some(_)) => {
-                self.wrong(&environment_key, "one place for the secret", "keep either the file or the variable");
+                self.wrong(
+                    &environment_key,
+                    "one place for the secret",
+                    "keep either the file or the variable",
+                );
                 None
             }
             (None, None) => {
                 let last = file_key.rsplit('.').next().unwrap_or_default();
                 if !self.is_written(&environment_key) {
-                    self.missing(&file_key, "a file with the secret", format!("add `{last} = \"secrets/…\"`"));
+                    self.missing(
+                        &file_key,
+                        "a file with the secret",
+                        format!("add `{last} = \"secrets/…\"`"),
+                    );
                 }
                 None
             }
@@ -44,7 +52,11 @@ impl Check<'_> {
         let path = self.path(file);
         let bytes = self.bytes(key, file)?;
         if surroundings::read_by_all(&path) {
-            self.warn(key, "a secret that only the gateway can read", "take the read permission of others away");
+            self.warn(
+                key,
+                "a secret that only the gateway can read",
+                "take the read permission of others away",
+            );
         }
         self.secret_text(key, String::from_utf8(bytes).ok())
     }

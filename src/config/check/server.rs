@@ -60,7 +60,10 @@ impl Check<'_> {
         self.base("server.public_url", text, plain)
     }
 
-    fn listen(&mut self, written: Option<crate::config::values::OneOrMany<String>>) -> Option<Vec<SocketAddr>> {
+    fn listen(
+        &mut self,
+        written: Option<crate::config::values::OneOrMany<String>>,
+    ) -> Option<Vec<SocketAddr>> {
         let several = self.is_written("server.listen[1]");
         let written = written.map_or_else(|| vec![LISTEN.to_owned()], |listen| listen.into_vec());
         if written.is_empty() {
@@ -84,8 +87,7 @@ impl Check<'_> {
 
     pub(super) fn backend(&mut self, backend: file::Backend) -> Option<Backend> {
         let fhir_version = version(Some(&backend));
-        let url =
-            backend.url.as_deref().and_then(|text| self.base("backend.url", text, PlainHttp::Warned));
+        let url = backend.url.as_deref().and_then(|text| self.base("backend.url", text, PlainHttp::Warned));
         let credentials = match &backend.credentials {
             Some(credentials) => self.credentials(credentials),
             None => Some(BackendCredentials::None),

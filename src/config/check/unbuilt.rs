@@ -30,7 +30,11 @@ impl Check<'_> {
             }
             if shared.seal_key_file.is_some() {
                 let mend = "remove it until page links are sealed";
-                self.warn("shared_state.seal_key_file", "nothing there: it has no effect in this version", mend);
+                self.warn(
+                    "shared_state.seal_key_file",
+                    "nothing there: it has no effect in this version",
+                    mend,
+                );
             }
         }
         if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
@@ -44,7 +48,8 @@ impl Check<'_> {
     fn refuse_unbuilt_connections(&mut self, file: &File) {
         match file.backend.as_ref().and_then(|backend| backend.credentials.as_ref()) {
             Some(Credentials::ClientCredentials { .. } | Credentials::TokenExchange { .. }) => {
-                let expected = "`none`, `forward`, `basic` or `bearer`: this kind is not available in this version";
+                let expected =
+                    "`none`, `forward`, `basic` or `bearer`: this kind is not available in this version";
                 self.wrong("backend.credentials.kind", expected, "use one of these");
             }
             Some(
@@ -59,8 +64,7 @@ impl Check<'_> {
             let Some(client) = &server.client else { continue };
             let key = format!("authorization_server[{}].client", i + 1);
             if let Some(ClientAuth::PrivateKeyJwt | ClientAuth::Tls) = client.auth {
-                let expected =
-                    "`client_secret_basic` or `client_secret_post`: this method is not available in this version";
+                let expected = "`client_secret_basic` or `client_secret_post`: this method is not available in this version";
                 self.wrong(&format!("{key}.auth"), expected, "use one of these with `secret_file`");
                 continue;
             }
@@ -77,8 +81,13 @@ impl Check<'_> {
 
     fn dpop(&mut self, dpop: &Dpop) {
         if dpop.enabled == Some(true) {
-            let mend = "write `false` to say so, or leave it: tokens bound to a key or certificate are refused";
-            self.warn("dpop.enabled", "no client to rely on it: proofs are not verified in this version", mend);
+            let mend =
+                "write `false` to say so, or leave it: tokens bound to a key or certificate are refused";
+            self.warn(
+                "dpop.enabled",
+                "no client to rely on it: proofs are not verified in this version",
+                mend,
+            );
         }
         self.period("dpop.clock_window", dpop.clock_window, super::limits::CLOCK_WINDOW);
         if dpop.nonce == Some(Nonce::Required) {

@@ -69,7 +69,8 @@ const RESERVED: [&str; 34] = [
     "x-request-id",
 ];
 
-const RESERVED_STARTS: [&str; 6] = ["if-", "proxy-", "sec-", "access-control-", "x-http-method", "x-security-context"];
+const RESERVED_STARTS: [&str; 6] =
+    ["if-", "proxy-", "sec-", "access-control-", "x-http-method", "x-security-context"];
 
 /// `localhost`, 127.0.0.0/8 or ::1.
 pub(super) fn is_loopback(url: &Url) -> bool {
@@ -89,7 +90,8 @@ impl Check<'_> {
             PlainHttp::Refused => "an https URL",
             PlainHttp::Loopback => "an https URL (http only on loopback hosts)",
         };
-        let parsed = Url::parse(text).ok().filter(|url| url.has_host() && !text.contains(char::is_whitespace));
+        let parsed =
+            Url::parse(text).ok().filter(|url| url.has_host() && !text.contains(char::is_whitespace));
         let Some(url) = parsed else {
             self.wrong(key, expected, "write `https://…`");
             return None;
@@ -116,7 +118,11 @@ impl Check<'_> {
             return None;
         }
         if plain == PlainHttp::Warned && url.scheme() == "http" && !is_loopback(&url) {
-            self.warn(key, "https beyond loopback", "use https, or keep this network to the gateway and the backend");
+            self.warn(
+                key,
+                "https beyond loopback",
+                "use https, or keep this network to the gateway and the backend",
+            );
         }
         Some(url)
     }
@@ -124,10 +130,13 @@ impl Check<'_> {
     /// A FHIR base: its path is a plain prefix, and a trailing slash means nothing.
     pub(super) fn base(&mut self, key: &str, text: &str, plain: PlainHttp) -> Option<Url> {
         let mut url = self.url(key, text, (plain, Query::Refused))?;
-        let path = text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
+        let path =
+            text.split_once("://").and_then(|(_, rest)| rest.split_once('/')).map_or("", |(_, path)| path);
         let plain_path = path.trim_end_matches('/').split('/').all(|segment| {
             let letters = segment.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte));
-            letters && !matches!(segment, "." | "..") && (!segment.is_empty() || path.is_empty() || path == "/")
+            letters
+                && !matches!(segment, "." | "..")
+                && (!segment.is_empty() || path.is_empty() || path == "/")
         });
         if !plain_path {
             self.wrong(
@@ -166,7 +175,11 @@ impl Check<'_> {
                 // Browsers send the serialised origin, and it is compared as text (RFC 6454 §6.2).
                 Some(url) if url.origin().ascii_serialization() == *origin => {
                     if url.scheme() == "http" && !is_loopback(&url) {
-                        self.warn(&key, "an https origin", "serve the app by https: its tokens travel in the clear");
+                        self.warn(
+                            &key,
+                            "an https origin",
+                            "serve the app by https: its tokens travel in the clear",
+                        );
                     }
                 }
                 Some(url) => {
@@ -206,7 +219,11 @@ impl Check<'_> {
 
     fn header_name(&mut self, key: &str, text: &str) -> Option<HeaderName> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            self.wrong(key, "a header name: letters, digits and `-`", "write a name such as `X-Forwarded-User`");
+            self.wrong(
+                key,
+                "a header name: letters, digits and `-`",
+                "write a name such as `X-Forwarded-User`",
+            );
             return None;
         };
         // Some servers read `X_User` as `X-User`: a client could then send what the gateway removes.

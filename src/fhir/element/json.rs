@@ -1,6 +1,7 @@
 //! The view of JSON.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use super::{Builder, Document, ElementError};
 use crate::fhir::json::{JsonError, JsonErrorKind, Lexeme, Lexer, Token};
@@ -67,24 +68,22 @@ impl<'a> Reader<'a> {
                 }
                 continue;
             }
-            match shadow(&name) {
+            match shadow(name.clone()) {
                 Some(of) => {
                     let mut nodes = Vec::new();
-                    self.member(&of, &mut nodes)?;
+                    self.member(of.clone(), &mut nodes)?;
                     shadows.push((of, nodes));
                 }
-                None => self.member(&name, &mut children)?,
+                None => self.member(name, &mut children)?,
             }
         }
-        for (name, nodes) in shadows {
-            self.cast(&name, &nodes, &mut children);
-        }
+        self.cast(shadows, &mut children);
         self.builder.adopt(parent, &children);
         Ok(())
     }
 
     /// Reads a member's value into new nodes, one for each item of an array.
-    fn member(&mut self, name: &Cow<'a, str>, into: &mut Vec<u32>) -> Result<(), ElementError> {
+    fn member(&mut self, name: Cow<'a, str>, into: &mut Vec<u32>) -> Result<(), ElementError> {
         let found = self.next()?;
         if found.token != Token::ArrayStart {
             into.push(self.value(name, &found)?);
@@ -102,20 +101,20 @@ impl<'a> Reader<'a> {
                 | Token::ObjectEnd
                 | Token::ObjectStart
                 | Token::String
-                | Token::True => into.push(self.value(name, &found)?),
+                | Token::True => into.push(self.value(name.clone(), &found)?),
             }
         }
     }
 
-    fn value(&mut self, name: &Cow<'a, str>, found: &Lexeme) -> Result<u32, ElementError> {
-        let at = self.builder.add(name.clone())?;
+    fn value(&mut self, name: Cow<'a, str>, found: &Lexeme) -> Result<u32, ElementError> {
+        let holds = match &*name {
+            "contained" | "resource" | "outcome" | "issues" => Holds::Resource,
+            _ => Holds::Element,
+        };
+        let at = self.builder.add(name)?;
         let value = match found.token {
             Token::False | Token::Number | Token::String | Token::True => Some(self.lexer.text(found)),
             Token::ObjectStart => {
-                let holds = match &**name {
-                    "contained" | "resource" | "outcome" | "issues" => Holds::Resource,
-                    _ => Holds::Element,
-                };
                 self.object(at, holds)?;
                 None
             }
@@ -127,20 +126,27 @@ impl<'a> Reader<'a> {
         Ok(at)
     }
 
-    /// Gives the content of `_name`, item by item, to the elements called `name`.
-    fn cast(&mut self, name: &str, nodes: &[u32], children: &mut Vec<u32>) {
-        let named =
-            |builder: &mut Builder<'a>, at: u32| builder.node(at).is_some_and(|node| node.name == name);
-        let mut of: Vec<u32> = children.iter().copied().filter(|at| named(&mut self.builder, *at)).collect();
-        for (index, shadow) in nodes.iter().enumerate() {
-            match of.get(index) {
-                Some(element) => {
-                    let content = self.builder.children(*shadow);
-                    self.builder.adopt(*element, &content);
-                }
-                None => {
-                    children.push(*shadow);
-                    of.push(*shadow);
+    /// Gives the content of each `_name`, item by item, to the elements called
+    /// `name`. One look at the children serves all: an object may have many of both.
+    fn cast(&mut self, shadows: Vec<(Cow<'a, str>, Vec<u32>)>, children: &mut Vec<u32>) {
+        if shadows.is_empty() {
+            return;
+        }
+        let mut named: HashMap<Cow<'a, str>, Vec<u32>> = HashMap::new();
+        for child in children.iter() {
+            if let Some(node) = self.builder.node(*child) {
+                named.entry(node.name.clone()).or_default().push(*child);
+            }
+        }
+        for (name, nodes) in shadows {
+            let of = named.get(&name).map(Vec::as_slice).unwrap_or_default();
+            for (index, shadow) in nodes.into_iter().enumerate() {
+                match of.get(index) {
+                    Some(element) => {
+                        let content = self.builder.children(shadow);
+                        self.builder.adopt(*element, &content);
+                    }
+                    None => children.push(shadow),
                 }
             }
         }
@@ -148,7 +154,7 @@ impl<'a> Reader<'a> {
 }
 
 /// The name of the primitive that a member like `_birthDate` is about.
-fn shadow<'a>(name: &Cow<'a, str>) -> Option<Cow<'a, str>> {
+fn shadow(name: Cow<'_, str>) -> Option<Cow<'_, str>> {
     match name {
         Cow::Borrowed(name) => name.strip_prefix('_').map(Cow::Borrowed),
         Cow::Owned(name) => name.strip_prefix('_').map(|name| Cow::Owned(name.to_owned())),

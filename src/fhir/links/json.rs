@@ -19,14 +19,16 @@ pub(super) struct Scan {
     /// The key that the current value belongs to.
     name: Name,
     carried: Carried,
+    /// The value that is being compared; kept apart to keep the state small.
+    compared: Option<(Comparison, Escape)>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     #[default]
     Between,
     /// Comparing a value with the bases.
-    Compare(Comparison, Escape),
+    Compare,
     /// Inside a key that the chunk before began.
     Key(Escaped),
     /// Inside a value that is not of interest, or no more.
@@ -68,10 +70,11 @@ impl Scan {
         while at < bytes.len() {
             at = match std::mem::take(&mut self.state) {
                 State::Between => self.between(bytes, at, offset, rule)?,
-                State::Compare(comparison, escape) => {
-                    let found = self.compare((comparison, escape), (bytes, at), offset, rule)?;
-                    finds.extend(found.0);
-                    found.1
+                State::Compare => {
+                    let Some(compared) = self.compared.take() else { continue };
+                    let (find, at) = self.compare(compared, (bytes, at), offset, rule)?;
+                    finds.extend(find);
+                    at
                 }
                 State::Key(escaped) => self.key_goes_on(bytes, at, escaped, rule)?,
                 State::Skip(escaped) => {
@@ -87,14 +90,11 @@ impl Scan {
     }
 
     pub(super) fn undecided(&self) -> Option<u64> {
-        match &self.state {
-            State::Compare(comparison, _) => Some(comparison.start),
-            State::Between | State::Key(_) | State::Skip(_) => None,
-        }
+        self.compared.as_ref().map(|(comparison, _)| comparison.start)
     }
 
     pub(super) fn finish(&self) -> Result<(), Broken> {
-        let between = matches!(self.state, State::Between);
+        let between = self.state == State::Between;
         if between && self.depth == 0 && self.begun { Ok(()) } else { Err(Broken::Truncated) }
     }
 
@@ -131,7 +131,8 @@ impl Scan {
                         }
                         _ => {
                             let comparison = Comparison::begin(rule.mapping, offset + at as u64);
-                            self.state = State::Compare(comparison, Escape::NONE);
+                            self.compared = Some((comparison, Escape::NONE));
+                            self.state = State::Compare;
                             return Ok(at);
                         }
                     }
@@ -234,7 +235,8 @@ impl Scan {
                 return Ok((self.find(&comparison, comparison.best, bytes, rule), at));
             }
         }
-        self.state = State::Compare(comparison, escape);
+        self.compared = Some((comparison, escape));
+        self.state = State::Compare;
         Ok((None, at))
     }
 

@@ -20,6 +20,8 @@ pub(super) struct Scan {
     carried: Carried,
     /// The part of a reference that has been read.
     reference: Vec<u8>,
+    /// The value that is being compared; kept apart to keep the state small.
+    compared: Option<Comparison>,
 }
 
 /// What an attribute's value could be, going by its name.
@@ -30,7 +32,7 @@ enum Verdict {
     Uri,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 enum State {
     /// In an attribute's name.
     Attribute,
@@ -41,7 +43,7 @@ enum State {
     /// In a comment, after so many `-`.
     Comment(u8),
     /// Comparing a value with the bases, until this quote.
-    Compare(Comparison, u8),
+    Compare(u8),
     /// In an end tag.
     EndTag,
     /// After an attribute's name.
@@ -76,15 +78,16 @@ impl Scan {
             let rest = bytes.get(at..).unwrap_or_default();
             let taken = match std::mem::take(&mut self.state) {
                 State::Text => self.text(rest),
-                State::Less => self.less(byte)?,
+                State::Less => self.less(rest, rule)?,
                 State::Name => self.name(rest, rule)?,
                 State::EndTag => self.end_tag(rest)?,
-                State::Tag => self.tag(byte)?,
+                State::Tag => self.tag(rest, rule)?,
                 State::Slash => self.slash(byte)?,
                 State::Attribute => self.attribute(rest, rule)?,
                 State::Equals(verdict) => self.equals(byte, verdict, offset + at as u64, rule)?,
                 State::Skip(quote) => self.skip(rest, quote),
-                State::Compare(comparison, quote) => {
+                State::Compare(quote) => {
+                    let Some(comparison) = self.compared.take() else { continue };
                     let (find, taken) = self.compare((comparison, quote), rest, offset + at as u64, rule)?;
                     finds.extend(find);
                     taken
@@ -100,32 +103,19 @@ impl Scan {
     }
 
     pub(super) fn undecided(&self) -> Option<u64> {
-        match &self.state {
-            State::Compare(comparison, _) => Some(comparison.start),
-            State::Attribute
-            | State::Bang(_)
-            | State::Cdata(_)
-            | State::Comment(_)
-            | State::EndTag
-            | State::Equals(_)
-            | State::Instruction(_)
-            | State::Less
-            | State::Name
-            | State::Skip(_)
-            | State::Slash
-            | State::Tag
-            | State::Text => None,
-        }
+        self.compared.as_ref().map(|comparison| comparison.start)
     }
 
     pub(super) fn finish(&self) -> Result<(), Broken> {
-        let between = matches!(self.state, State::Text);
+        let between = self.state == State::Text;
         if between && self.depth == 0 && self.begun { Ok(()) } else { Err(Broken::Truncated) }
     }
 
     #[inline]
     fn text(&mut self, rest: &[u8]) -> usize {
-        match memchr::memchr(b'<', rest) {
+        // Between FHIR's elements there is mostly nothing.
+        let next = if rest.first() == Some(&b'<') { Some(0) } else { memchr::memchr(b'<', rest) };
+        match next {
             Some(at) => {
                 self.state = State::Less;
                 at + 1
@@ -135,18 +125,17 @@ impl Scan {
     }
 
     #[inline]
-    fn less(&mut self, byte: u8) -> Result<usize, Broken> {
-        self.state = match byte {
-            b'/' => State::EndTag,
-            b'!' => State::Bang(0),
-            b'?' => State::Instruction(false),
+    fn less(&mut self, rest: &[u8], rule: &Rule<'_>) -> Result<usize, Broken> {
+        self.state = match rest.first() {
+            Some(b'/') => State::EndTag,
+            Some(b'!') => State::Bang(0),
+            Some(b'?') => State::Instruction(false),
             _ if self.depth == 0 && self.begun => return Err(Broken::Malformed),
             _ if self.depth == DEPTH => return Err(Broken::TooDeep),
             _ => {
                 self.begun = true;
                 self.carried.0.clear();
-                self.state = State::Name;
-                return Ok(0);
+                return self.name(rest, rule);
             }
         };
         Ok(1)
@@ -194,16 +183,26 @@ impl Scan {
     }
 
     #[inline]
-    fn tag(&mut self, byte: u8) -> Result<usize, Broken> {
-        self.state = match byte {
-            b' ' | b'\t' | b'\n' | b'\r' => State::Tag,
-            b'>' => State::Text,
-            b'/' => State::Slash,
-            b'<' | b'=' | b'"' | b'\'' => return Err(Broken::Malformed),
+    fn tag(&mut self, rest: &[u8], rule: &Rule<'_>) -> Result<usize, Broken> {
+        // The usual ways on are taken at once, the others byte by byte.
+        self.state = match rest {
+            [b' ' | b'\t' | b'\n' | b'\r', rest @ ..] => match rest {
+                [b'a'..=b'z', ..] => {
+                    self.carried.0.clear();
+                    return Ok(self.attribute(rest, rule)? + 1);
+                }
+                _ => State::Tag,
+            },
+            [b'/', b'>', ..] => {
+                self.leave()?;
+                return Ok(2);
+            }
+            [b'>', ..] => State::Text,
+            [b'/', ..] => State::Slash,
+            [b'<' | b'=' | b'"' | b'\'', ..] => return Err(Broken::Malformed),
             _ => {
                 self.carried.0.clear();
-                self.state = State::Attribute;
-                return Ok(0);
+                return self.attribute(rest, rule);
             }
         };
         Ok(1)
@@ -253,7 +252,12 @@ impl Scan {
             b"url" if (rule.is_uri)("url") => Verdict::Uri,
             _ => Verdict::Other,
         };
-        self.state = State::Equals(verdict);
+        self.state = match (rest.get(taken..), verdict) {
+            (Some([b'=', b'"', value @ ..]), Verdict::Other) => {
+                return Ok(taken + 2 + self.skip(value, b'"'));
+            }
+            _ => State::Equals(verdict),
+        };
         Ok(taken)
     }
 
@@ -264,7 +268,8 @@ impl Scan {
             (b'"' | b'\'', Verdict::Other) => State::Skip(byte),
             (b'"' | b'\'', Verdict::Uri) => {
                 self.reference.clear();
-                State::Compare(Comparison::begin(rule.mapping, here + 1), byte)
+                self.compared = Some(Comparison::begin(rule.mapping, here + 1));
+                State::Compare(byte)
             }
             _ => return Err(Broken::Malformed),
         };
@@ -310,7 +315,8 @@ impl Scan {
                 return Ok((comparison.best.map(|end| comparison.start..end), at + 1));
             }
         }
-        self.state = State::Compare(comparison, quote);
+        self.compared = Some(comparison);
+        self.state = State::Compare(quote);
         Ok((None, rest.len()))
     }
 

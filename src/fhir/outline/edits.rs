@@ -327,7 +327,8 @@ fn cut_kind<'a>(kind: &Kind<'a>, keep: &mut impl FnMut(&Entry<'a>) -> bool, edit
         Kind::Bundle(bundle) => {
             let kept: Vec<bool> = bundle.entries.iter().map(&mut *keep).collect();
             for (entry, kept) in bundle.entries.iter().zip(&kept) {
-                if let Some(resource) = entry.resource.as_ref().filter(|_| *kept) {
+                let outcome = entry.response.as_ref().and_then(|response| response.outcome.as_deref());
+                for resource in entry.resource.iter().chain(outcome).filter(|_| *kept) {
                     cut_kind(&resource.kind, keep, edits);
                 }
             }

@@ -160,6 +160,9 @@ impl<'a> Reader<'a> {
     /// The type of the resource that `begun` begins. The order of members is
     /// free, so it may stand last, after what can only be read knowing it.
     fn type_of(&self, begun: &Lexeme) -> Result<Cow<'a, str>, OutlineError> {
+        if let Some(name) = self.first_type(begun) {
+            return Ok(Cow::Borrowed(name));
+        }
         let mut ahead = self.lexer.ahead(begun.range.start);
         ahead.token()?;
         while let Some(key) = ahead.token()?.filter(|next| next.token == Token::Key) {
@@ -174,6 +177,16 @@ impl<'a> Reader<'a> {
             ahead.skip(&value)?;
         }
         shape(begun, "a resource with `resourceType`")
+    }
+
+    /// The type when it stands first and plain, as most write it. The lexer has
+    /// still to pass these bytes, so nothing is taken on trust.
+    fn first_type(&self, begun: &Lexeme) -> Option<&'a str> {
+        let rest = self.lexer.source().get(begun.range.end..)?;
+        let rest = rest.trim_start().strip_prefix("\"resourceType\"")?;
+        let rest = rest.trim_start().strip_prefix(':')?;
+        let (name, _) = rest.trim_start().strip_prefix('"')?.split_once('"')?;
+        is_type_name(name).then_some(name)
     }
 
     fn contained(&mut self, types: &mut Vec<Cow<'a, str>>) -> Result<usize, OutlineError> {
@@ -250,8 +263,8 @@ impl<'a> Reader<'a> {
                 "fullUrl" => entry.full_url = Some(self.string(&key)?),
                 "resource" => entry.resource = Some(self.held(&key, nesting + 1)?),
                 "search" => entry.search_mode = self.search_mode()?,
-                "request" => entry.request = Some(self.request(&key)?),
-                "response" => entry.response = Some(self.response(&key, nesting)?),
+                "request" => entry.request = Some(Box::new(self.request(&key)?)),
+                "response" => entry.response = Some(Box::new(self.response(&key, nesting)?)),
                 _ => {
                     self.skip()?;
                 }

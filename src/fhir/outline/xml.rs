@@ -239,11 +239,11 @@ impl<'a> Reader<'a> {
                     self.search_mode(&mut entry.search_mode)?;
                 }
                 "request" => {
-                    let request = self.request(&child)?;
+                    let request = Box::new(self.request(&child)?);
                     once(&mut entry.request, request, at, "request")?;
                 }
                 "response" => {
-                    let response = self.response(&child, nesting)?;
+                    let response = Box::new(self.response(&child, nesting)?);
                     once(&mut entry.response, response, at, "response")?;
                 }
                 _ => {

@@ -1,0 +1,5 @@
+//! The path of a request, from a client to the backend and back.
+
+mod route;
+
+pub use route::{Passage, Question, Route, is_uri};
