@@ -1,2 +1,7 @@
-//! The `pforte` program: reads arguments and runs them.
-fn main() {}
+//! The `pforte` program.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    pforte::cli::main()
+}

@@ -83,13 +83,34 @@ impl Upstream {
         })
     }
 
+    /// Sends a request that a permit bought, with what the gateway tells the backend about it.
+    ///
+    /// # Errors
+    /// See [`UpstreamError`]; errors inside the body come from the body.
+    pub async fn forward(&self, outbound: &Outbound, ours: &Ours) -> Result<Response<UpstreamBody>, UpstreamError> {
+        let wrong = |cause: http::Error| UpstreamError::Target(cause.to_string());
+        let target = outbound.target();
+        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
+        let mut request = Request::builder()
+            .method(outbound.method())
+            .uri(target)
+            .body(Full::new(outbound.body().clone()))
+            .map_err(wrong)?;
+        *request.headers_mut() = outgoing(outbound.headers(), ours);
+        let (head, body) = self.send(request).await?.into_parts();
+        let mut response = Response::new(body);
+        *response.status_mut() = head.status;
+        *response.headers_mut() = incoming(&head.headers)?;
+        Ok(response)
+    }
+
     /// Sends a request whose URI is a path and query below the backend's base, as in `/Observation?code=x`. A safe
     /// request is sent once more when the connection ended before a byte of the answer (HTTP-16). Redirects are not
     /// followed.
     ///
     /// # Errors
     /// See [`UpstreamError`]; errors inside the body come from the body.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, UpstreamError> {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
         let (head, body) = request.into_parts();

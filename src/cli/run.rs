@@ -1,0 +1,325 @@
+//! `pforte run`: serve until told to stop, take new settings without dropping a request, drain.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecursiveMode, Watcher};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Failure, files};
+use crate::admin::{self, Readiness};
+use crate::config::Settings;
+use crate::gateway::{Front, Gateway};
+use crate::issuer::Health;
+use crate::ledger::Ledger;
+use crate::listener::{self, CertificateStore, Drained, Options, Rules};
+use crate::policy::SealKey;
+use crate::telemetry::{self, Metrics};
+
+/// How often public documents are built anew from the issuers' metadata.
+const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
+
+/// Editors write a file in several steps; what follows within this time is one change.
+const SETTLE: Duration = Duration::from_millis(200);
+
+/// The runtime of the commands that need one.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)
+}
+
+/// Serves by the file until SIGTERM or SIGINT.
+pub(super) fn run(config: &Path) -> Result<u8, Failure> {
+    let settings = files::settings(config)?;
+    let _guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
+    runtime()?.block_on(async {
+        let stop = CancellationToken::new();
+        let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
+        let watching = tokio::spawn(watch(config.to_owned(), house.shared(), stop.clone()));
+        tokio::spawn(stop_on_signal(stop));
+        let drained = house.serve().await;
+        watching.abort();
+        drained
+    })
+}
+
+/// Cancels at the first SIGTERM or SIGINT.
+pub(super) async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    else {
+        tracing::error!("signals cannot be received; end the process to stop it");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: requests in flight are finished");
+    stop.cancel();
+}
+
+/// A gateway with its sockets taken, ready to serve.
+pub(super) struct House {
+    shared: Arc<Shared>,
+    sockets: Vec<tokio::net::TcpListener>,
+    admin: Option<tokio::net::TcpListener>,
+    stop: CancellationToken,
+}
+
+/// What a reload reaches.
+pub(super) struct Shared {
+    front: Arc<Front>,
+    certificates: Option<Arc<CertificateStore>>,
+    ledger: Arc<Ledger>,
+    metrics: Metrics,
+    tasks: parking::Slot,
+}
+
+/// Holds the token that ends the background tasks of the gateway in force.
+mod parking {
+    use arc_swap::ArcSwap;
+    use tokio_util::sync::CancellationToken;
+
+    /// One token, replaced with each new gateway.
+    #[derive(Debug, Default)]
+    pub(super) struct Slot(ArcSwap<CancellationToken>);
+
+    impl Slot {
+        /// Ends the tasks before, and gives the token for the tasks to come.
+        pub(super) fn next(&self) -> CancellationToken {
+            let token = CancellationToken::new();
+            self.0.swap(token.clone().into()).cancel();
+            token
+        }
+
+        /// Ends the tasks.
+        pub(super) fn end(&self) {
+            self.0.load().cancel();
+        }
+    }
+}
+
+impl House {
+    /// Takes the sockets, opens ledger and certificates, and builds the gateway.
+    pub(super) async fn open(settings: Settings, seal: SealKey, stop: CancellationToken) -> Result<Self, Failure> {
+        let metrics = Metrics::new();
+        let ledger = Arc::new(Ledger::open(&settings.audit).map_err(Failure::work)?);
+        let certificates = match &settings.server.tls {
+            Some(tls) => Some(Arc::new(CertificateStore::open(tls.clone()).map_err(Failure::configuration)?)),
+            None => None,
+        };
+        let sockets = listener::bind(&settings.server.listen).map_err(Failure::work)?;
+        let admin = match settings.admin {
+            Some(address) => Some(tokio::net::TcpListener::bind(address).await.map_err(|error| {
+                Failure::work(format!("`admin.listen` names `{address}`: {error}; choose a free address"))
+            })?),
+            None => None,
+        };
+        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone()).map_err(Failure::configuration)?;
+        let front = Arc::new(Front::new(gateway));
+        let shared =
+            Arc::new(Shared { front, certificates, ledger, metrics, tasks: parking::Slot::default() });
+        Ok(Self { shared, sockets, admin, stop })
+    }
+
+    /// What a reload reaches.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Serves until stopped, and drains.
+    pub(super) async fn serve(self) -> Result<u8, Failure> {
+        let Self { shared, sockets, admin, stop } = self;
+        shared.tend();
+        let gateway = shared.front.gateway();
+        let settings = gateway.settings();
+        let ports = settings.server.listen.iter().map(std::net::SocketAddr::port).collect();
+        let options = Options {
+            rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
+            limits: settings.limits.clone(),
+            tls: shared.certificates.clone(),
+        };
+        tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
+        let admin = admin.map(|socket| {
+            let readiness = Arc::clone(&shared) as Arc<dyn Readiness>;
+            tokio::spawn(admin::serve(socket, readiness, shared.metrics.clone(), stop.clone().cancelled_owned()))
+        });
+        drop(gateway);
+        let drained = listener::serve(sockets, options, Arc::clone(&shared.front), stop).await;
+        shared.tasks.end();
+        if let Some(admin) = admin {
+            admin.abort();
+        }
+        shared.ledger.close().await.map_err(Failure::work)?;
+        match drained {
+            Drained::Complete => Ok(0),
+            Drained::TimedOut => Err(Failure::work("requests were still in flight after `limits.drain_timeout`")),
+        }
+    }
+}
+
+impl Shared {
+    /// Starts the background tasks of the gateway in force.
+    fn tend(&self) {
+        let stop = self.tasks.next();
+        let gateway = self.front.gateway();
+        let issuers = Arc::clone(gateway.issuers());
+        tokio::spawn({
+            let stop = stop.clone();
+            async move { issuers.keep_fresh(stop).await }
+        });
+        tokio::spawn(async move {
+            while !stop.is_cancelled() {
+                gateway.refresh_documents().await;
+                if stop.run_until_cancelled(tokio::time::sleep(DOCUMENTS_EVERY)).await.is_none() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Takes the file's new settings, or keeps the old ones and says why (HTTP-22).
+    fn reload(&self, config: &Path) {
+        if let Some(certificates) = &self.certificates
+            && let Err(error) = certificates.reload()
+        {
+            tracing::error!(%error, "certificates not reloaded; the old ones stay in force");
+        }
+        let settings = match files::settings(config) {
+            Ok(settings) => settings,
+            Err(failure) => {
+                tracing::error!(complaints = failure.text, "configuration not reloaded; the old one stays in force");
+                return;
+            }
+        };
+        let before = self.front.gateway();
+        for key in needs_restart(before.settings(), &settings) {
+            tracing::warn!(key, "changed, but takes effect at the next start only");
+        }
+        let rebuilt = files::seal_key().and_then(|seal| {
+            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone()).map_err(Failure::configuration)
+        });
+        match rebuilt {
+            Ok(gateway) => {
+                self.front.replace(gateway);
+                self.tend();
+                tracing::info!("configuration reloaded");
+            }
+            Err(failure) => {
+                tracing::error!(complaints = failure.text, "configuration not reloaded; the old one stays in force");
+            }
+        }
+    }
+}
+
+/// Keys that sockets, ledger and telemetry were opened by.
+fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
+    let tls = |settings: &Settings| format!("{:?}", settings.server.tls);
+    [
+        ("server.listen", before.server.listen != after.server.listen),
+        ("server.public_url", before.server.public_url != after.server.public_url),
+        ("server.tls", tls(before) != tls(after)),
+        ("audit.path", before.audit.path != after.audit.path),
+        ("admin.listen", before.admin != after.admin),
+        ("telemetry", format!("{:?}", before.telemetry) != format!("{:?}", after.telemetry)),
+    ]
+    .into_iter()
+    .filter_map(|(key, changed)| changed.then_some(key))
+    .collect()
+}
+
+impl Readiness for Shared {
+    fn missing(&self) -> Vec<String> {
+        let gateway = self.front.gateway();
+        let mut missing: Vec<String> = gateway
+            .issuers()
+            .status()
+            .into_iter()
+            .filter(|status| status.health == Health::Away)
+            .map(|status| format!("issuer {}: no keys or metadata yet", status.issuer))
+            .collect();
+        if let Some(error) = self.ledger.status().last_error {
+            missing.push(format!("audit: {error}"));
+        }
+        missing
+    }
+}
+
+/// Reloads on SIGHUP and when the file or a certificate changes.
+async fn watch(config: PathBuf, shared: Arc<Shared>, stop: CancellationToken) {
+    let (changed, mut changes) = mpsc::channel::<()>(1);
+    let folders = watched(&config, shared.front.gateway().settings());
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        if event.is_ok_and(|event| !event.kind.is_access()) {
+            // A full channel already holds the news.
+            let _full = changed.try_send(());
+        }
+    });
+    let mut watcher = match watcher {
+        Ok(watcher) => Some(watcher),
+        Err(error) => {
+            tracing::warn!(%error, "files are not watched; send SIGHUP after a change");
+            None
+        }
+    };
+    for folder in folders {
+        if let Some(watcher) = &mut watcher
+            && let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive)
+        {
+            tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
+        }
+    }
+    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
+    let mut seen = fingerprint(&config, shared.front.gateway().settings());
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => shared.reload(&config),
+            Some(()) = changes.recv() => {
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+                // Other files in the folder change too; only ours matter.
+                let now = fingerprint(&config, shared.front.gateway().settings());
+                if now == seen {
+                    continue;
+                }
+                shared.reload(&config);
+            }
+        }
+        seen = fingerprint(&config, shared.front.gateway().settings());
+    }
+}
+
+/// The files whose change matters.
+fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
+    let mut files = vec![config.to_owned()];
+    if let Some(tls) = &settings.server.tls {
+        files.extend([tls.certificate.clone(), tls.key.clone()]);
+        files.extend(tls.client_ca.clone());
+    }
+    files.extend(settings.backend.ca.clone());
+    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    files
+}
+
+fn watched(config: &Path, settings: &Settings) -> BTreeSet<PathBuf> {
+    let folder = |file: PathBuf| match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
+        _ => PathBuf::from("."),
+    };
+    watched_files(config, settings).into_iter().map(folder).collect()
+}
+
+/// Size and time of the files that matter: cheap, and enough to tell a change from a neighbour's.
+fn fingerprint(config: &Path, settings: &Settings) -> Vec<Option<(u64, std::time::SystemTime)>> {
+    watched_files(config, settings)
+        .into_iter()
+        .map(|file| {
+            let found = std::fs::metadata(file).ok()?;
+            Some((found.len(), found.modified().ok()?))
+        })
+        .collect()
+}

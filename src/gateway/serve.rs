@@ -1,0 +1,498 @@
+//! The one path of a request: read the head, find out who asks, decide, send, check, record, answer.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use jiff::Timestamp;
+
+use super::body::ResponseBody;
+use super::documents::{Documents, Freshness, Place};
+use super::fields::{self, Content};
+use super::record::Record;
+use super::route::{Passage, Question, Route, is_uri};
+use crate::config::{BackendCredentials, OnAuditFailure, Rate, Settings};
+use crate::discovery::capability::{self, Truth};
+use crate::discovery::cors::{self, Origins};
+use crate::fhir::links::{BadBase, Rewriter};
+use crate::fhir::{Format, Kind, SearchQuery};
+use crate::issuer::{IssuerError, Issuers};
+use crate::ledger::Ledger;
+use crate::listener::{Connection, Refusal, Service};
+use crate::policy::SealKey;
+use crate::reject::{BackendFault, Challenge, Rejection};
+use crate::release::{self, Answer, Credentials, Opening};
+use crate::telemetry::{Metrics, RequestId};
+use crate::token::{Caller, Grant, Presented, Reading, TokenError};
+use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
+
+/// Longest error body of a backend that is read: its words are written anew anyway.
+const FAULT_BYTES: usize = 1024 * 1024;
+
+/// Everything that answers requests, built once from settings.
+pub struct Gateway {
+    settings: Settings,
+    route: Route,
+    issuers: Arc<Issuers>,
+    upstream: Upstream,
+    documents: Documents,
+    limiter: Option<DefaultKeyedRateLimiter<String>>,
+    challenge: Challenge,
+    ledger: Arc<Ledger>,
+    metrics: Metrics,
+}
+
+/// Why a gateway cannot be built from settings.
+#[derive(Debug, thiserror::Error)]
+pub enum GatewayError {
+    /// A base cannot be looked for in bodies.
+    #[error(transparent)]
+    Base(#[from] BadBase),
+    /// An issuer's client cannot be made.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The connection pool cannot be made.
+    #[error(transparent)]
+    Upstream(#[from] UpstreamSetup),
+}
+
+/// An answer on its way, and what is recorded of it.
+struct Answered {
+    response: Response<ResponseBody>,
+    content: Content,
+}
+
+impl Gateway {
+    /// Builds everything; contacts nobody.
+    ///
+    /// # Errors
+    /// When a trust anchor cannot be read or a URL cannot be used.
+    pub fn new(settings: Settings, seal: SealKey, ledger: Arc<Ledger>, metrics: Metrics) -> Result<Self, GatewayError> {
+        let rules = settings.rules.clone();
+        let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
+        let credentials = match settings.backend.credentials {
+            BackendCredentials::Forward => Credentials::Client,
+            BackendCredentials::Basic { .. } | BackendCredentials::Bearer { .. } | BackendCredentials::None => {
+                Credentials::Gateway
+            }
+        };
+        let route = Route::new(rules, seal, credentials)?;
+        let public_url = &settings.server.public_url;
+        let resource = crate::discovery::oauth_protected_resource_path(public_url);
+        let challenge =
+            Challenge { resource_metadata: format!("{}{resource}", public_url.origin().ascii_serialization()) };
+        Ok(Self {
+            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading)?),
+            upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
+            documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
+            limiter: settings.limits.requests_per_client.and_then(limiter),
+            route,
+            challenge,
+            settings,
+            ledger,
+            metrics,
+        })
+    }
+
+    /// The settings in force.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The trusted issuers.
+    #[must_use]
+    pub fn issuers(&self) -> &Arc<Issuers> {
+        &self.issuers
+    }
+
+    /// Builds the public documents anew.
+    pub async fn refresh_documents(&self) {
+        self.documents.refresh(&self.issuers).await;
+    }
+
+    /// Answers one request, and writes down that it did.
+    pub async fn serve(&self, inbound: Request<Incoming>, peer: IpAddr, now: Timestamp) -> Response<ResponseBody> {
+        let (head, body) = inbound.into_parts();
+        let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
+        let raw = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        if let Some(response) = self.public(&head, raw).await {
+            return self.finish(response, &head.headers, request_id.as_str(), Content::Plain);
+        }
+        let mut record = Record::open(request_id.as_str(), &head, peer, now);
+        let mut answered = match self.answer(&head, body, raw, now, &mut record).await {
+            Ok(answered) => answered,
+            Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
+        };
+        record.status(answered.response.status());
+        if let Some(failed) = self.seal(&record).await {
+            answered = self.refused(&failed, raw, &head, &mut record);
+        }
+        self.metrics.request(record.interaction(), answered.response.status(), record.reason_id(), record.elapsed());
+        self.finish(answered.response, &head.headers, request_id.as_str(), answered.content)
+    }
+
+    /// Answers a request whose head is not admissible.
+    pub async fn refuse(
+        &self,
+        refusal: Refusal,
+        head: Option<Parts>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Response<ResponseBody> {
+        let rejection = Rejection::Framing {
+            status: refusal.status(),
+            reason_id: refusal.reason_id(),
+            text: refusal.sentence(),
+        };
+        let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
+        let request_id = RequestId::fresh();
+        let mut record = Record::open(request_id.as_str(), &head, peer, now);
+        let mut answered = self.refused(&rejection, "", &head, &mut record);
+        record.status(answered.response.status());
+        if let Some(failed) = self.seal(&record).await {
+            answered = self.refused(&failed, "", &head, &mut record);
+        }
+        self.metrics.request(record.interaction(), answered.response.status(), record.reason_id(), record.elapsed());
+        self.finish(answered.response, &head.headers, request_id.as_str(), Content::Plain)
+    }
+
+    /// Public documents and preflights: nothing of FHIR is asked.
+    async fn public(&self, head: &Parts, raw: &str) -> Option<Response<ResponseBody>> {
+        let path = raw.split('?').next().unwrap_or("");
+        if let Some(place) = self.documents.place(path) {
+            return Some(self.document(place, head).await);
+        }
+        if head.method != Method::OPTIONS {
+            return None;
+        }
+        if !cors::is_preflight(&head.method, &head.headers) {
+            return None;
+        }
+        let metadata = format!("{}/metadata", self.route.base_path());
+        let origins =
+            if path == metadata { Origins::Any } else { Origins::Listed(&self.settings.cors_origins) };
+        let mut response = Response::new(ResponseBody::whole(Bytes::new()));
+        *response.status_mut() = StatusCode::NO_CONTENT;
+        response.headers_mut().extend(cors::preflight(&head.headers, origins));
+        Some(response)
+    }
+
+    async fn document(&self, place: Place, head: &Parts) -> Response<ResponseBody> {
+        match self.documents.answer(place, &head.method, &head.headers, &self.issuers).await {
+            Some(response) => response.map(ResponseBody::whole),
+            None => {
+                let rejection = Rejection::Unauthenticated(TokenError::IssuerUnavailable {
+                    issuer: "metadata".to_owned(),
+                    cause: "no discovery document can be built yet".to_owned(),
+                    retry_after: Duration::from_secs(5),
+                });
+                let mut response = self.render(&rejection, Format::Json, "discovery");
+                response.headers_mut().extend(cors::headers(&head.headers, Origins::Any));
+                response
+            }
+        }
+    }
+
+    async fn answer(
+        &self,
+        head: &Parts,
+        body: Incoming,
+        raw: &str,
+        now: Timestamp,
+        record: &mut Record,
+    ) -> Result<Answered, Rejection> {
+        let question = self.route.ask(&head.method, raw, &head.headers)?;
+        record.asked(&question);
+        if question.kind() == Kind::Capabilities {
+            return self.capabilities(&question, head, now, record).await;
+        }
+        let caller = self.caller(head, raw, now).await?;
+        let Caller::Holder(grant) = &caller else {
+            return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
+        };
+        record.caller(grant);
+        self.throttle(grant)?;
+        self.route.before_body(&question, &caller)?;
+        let body = self.read(&question, body, record).await?;
+        let passage = self.route.pass(question, body, &caller, now)?;
+        record.passing(&passage);
+        let Some(outbound) = &passage.outbound else {
+            let released = release::refused_batch(&passage.duties, &self.route.terms(&passage, now));
+            return Ok(whole(released.into_parts(), Content::Plain));
+        };
+        let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id()).map_err(fault)?;
+        let started = std::time::Instant::now();
+        let response = self.upstream.forward(outbound, &ours).await;
+        self.metrics.backend(started.elapsed(), response.is_ok());
+        self.check(response.map_err(fault)?, &passage, now, record).await
+    }
+
+    async fn caller(&self, head: &Parts, raw: &str, now: Timestamp) -> Result<Caller, Rejection> {
+        let query = raw.split_once('?').map_or("", |(_, query)| query);
+        let in_query = SearchQuery::parse(query).is_ok_and(|query| query.first("access_token").is_some());
+        let presented =
+            Presented::from_request(&head.headers, in_query).map_err(Rejection::Unauthenticated)?;
+        let claims = self.issuers.verify(&presented, now).await.map_err(Rejection::Unauthenticated)?;
+        Caller::admit(claims, now).map_err(Rejection::Unauthenticated)
+    }
+
+    fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
+        let Some(limiter) = &self.limiter else { return Ok(()) };
+        let client = format!("{} {}", grant.issuer().unwrap_or(""), grant.client().unwrap_or(""));
+        limiter.check_key(&client).map_err(|until| Rejection::Throttled {
+            retry_after: until.wait_time_from(DefaultClock::default().now()),
+        })
+    }
+
+    /// The client's body, bounded, and only for interactions that have one.
+    async fn read(&self, question: &Question, body: Incoming, record: &mut Record) -> Result<Bytes, Rejection> {
+        let unexpected = || Rejection::Unreadable(crate::fhir::Unreadable::UnexpectedBody);
+        if body.is_end_stream() {
+            return Ok(Bytes::new());
+        }
+        let limit = if question.takes_body() { self.settings.limits.body_bytes } else { 0 };
+        match collect(body, limit, self.settings.limits.idle_timeout).await {
+            Ok(bytes) => {
+                record.body(question, &bytes);
+                Ok(bytes)
+            }
+            Err(Unfit::TooLarge(0)) => Err(unexpected()),
+            Err(Unfit::TooLarge(limit)) => Err(Rejection::BodyTooLarge { limit }),
+            Err(Unfit::Broken(_) | Unfit::TooSlow) => Err(Rejection::BodyBroken),
+        }
+    }
+
+    /// Holds the backend's answer against the duties, or lets it pass where they allow it.
+    async fn check(
+        &self,
+        response: Response<UpstreamBody>,
+        passage: &Passage,
+        now: Timestamp,
+        record: &mut Record,
+    ) -> Result<Answered, Rejection> {
+        let (head, body) = response.into_parts();
+        let terms = self.route.terms(passage, now);
+        let opening = release::open(head.status, &head.headers, &passage.duties, &terms);
+        if let Opening::Stream { status, headers, format } = opening.map_err(Rejection::Withheld)? {
+            let rewriter = format.map(|format| Rewriter::new(format, self.route.mapping().clone(), is_uri));
+            let mut response = Response::new(ResponseBody::passing(body, rewriter));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            return Ok(Answered { response, content: Content::Plain });
+        }
+        let limit = if head.status.is_success() {
+            self.settings.limits.checked_answer_bytes
+        } else {
+            FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
+        };
+        let body = collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
+            Unfit::Broken(error) => fault(error),
+            Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
+            Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
+        })?;
+        let answer = Answer { status: head.status, headers: head.headers, body };
+        record.answer(&answer);
+        let released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
+        let content = if released.altered() { Content::Altered } else { Content::Plain };
+        Ok(whole(released.into_parts(), content))
+    }
+
+    /// The backend's CapabilityStatement, made true of this gateway (DISC-17 … DISC-19).
+    async fn capabilities(
+        &self,
+        question: &Question,
+        head: &Parts,
+        now: Timestamp,
+        record: &mut Record,
+    ) -> Result<Answered, Rejection> {
+        let format = question.wanted().for_outcome();
+        let kept = self.documents.statement(format, now);
+        let statement = match kept {
+            Some((Freshness::Fresh, statement)) => statement,
+            stale => match self.fetch_statement(question.clone(), head, now, format, record).await {
+                Ok(statement) => {
+                    self.documents.keep_statement(format, statement.clone(), now);
+                    statement
+                }
+                // The last good one is better than none while the backend is away (DISC-15).
+                Err(rejection) => stale.map(|(_, statement)| statement).ok_or(rejection)?,
+            },
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert("content-type", http::HeaderValue::from_static(format.media_type()));
+        headers.extend(cors::headers(&head.headers, Origins::Any));
+        Ok(whole((StatusCode::OK, headers, statement), Content::Altered))
+    }
+
+    async fn fetch_statement(
+        &self,
+        question: Question,
+        head: &Parts,
+        now: Timestamp,
+        format: Format,
+        record: &Record,
+    ) -> Result<Bytes, Rejection> {
+        let passage = self.route.pass(question, Bytes::new(), &Caller::Anonymous, now)?;
+        let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
+        let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
+        let ours = fields::ours(&self.settings, head, None, record.peer(), record.request_id()).map_err(fault)?;
+        let response = self.upstream.forward(outbound, &ours).await.map_err(fault)?;
+        let (answer, body) = response.into_parts();
+        if answer.status != StatusCode::OK {
+            return Err(Rejection::Withheld(release::Withheld::BackendFailed(answer.status)));
+        }
+        let limits = &self.settings.limits;
+        let body = collect(body, limits.checked_answer_bytes, self.settings.backend.timeout)
+            .await
+            .map_err(|_| Rejection::Backend(BackendFault::Broken("its CapabilityStatement broke off".to_owned())))?;
+        let rules = self.route.rules();
+        let truth = Truth {
+            public_base: &rules.public_base,
+            backend_base: &rules.backend_base,
+            version: rules.version(),
+            operations: &rules.operations,
+            endpoints: &self.documents.endpoints(),
+        };
+        let statement = match format {
+            Format::Json => capability::json(&body, &truth),
+            Format::Xml => capability::xml(&body, &truth),
+        };
+        statement.map(Bytes::from).map_err(|_| wrong())
+    }
+
+    /// Writes down what happened; gives back the refusal that takes its place when that cannot be done.
+    async fn seal(&self, record: &Record) -> Option<Rejection> {
+        let error = self.ledger.record(record.entries()).await.err()?;
+        self.metrics.audit_failed();
+        tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
+        match self.settings.audit.on_failure {
+            OnAuditFailure::Continue => None,
+            OnAuditFailure::Refuse => Some(Rejection::AuditUnavailable),
+        }
+    }
+
+    fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {
+        record.refused(rejection);
+        tracing::info!(
+            request_id = record.request_id(),
+            reason_id = rejection.reason_id(),
+            interaction = record.interaction(),
+            status = rejection.status().as_u16(),
+            detail = rejection.detail(),
+            "request refused"
+        );
+        let format = self.route.wanted(raw, &head.headers).for_outcome();
+        Answered { response: self.render(rejection, format, record.request_id()), content: Content::Plain }
+    }
+
+    fn render(&self, rejection: &Rejection, format: Format, request_id: &str) -> Response<ResponseBody> {
+        let outcome = rejection.outcome(request_id).write(format);
+        let mut response = Response::new(ResponseBody::whole(outcome.into()));
+        *response.status_mut() = rejection.status();
+        *response.headers_mut() = rejection.headers(&self.challenge);
+        let content_type = match format {
+            Format::Json => "application/fhir+json; charset=utf-8",
+            Format::Xml => "application/fhir+xml; charset=utf-8",
+        };
+        response.headers_mut().insert("content-type", http::HeaderValue::from_static(content_type));
+        response
+    }
+
+    fn finish(
+        &self,
+        mut response: Response<ResponseBody>,
+        request: &HeaderMap,
+        request_id: &str,
+        content: Content,
+    ) -> Response<ResponseBody> {
+        fields::decorate(response.headers_mut(), request, &self.settings, request_id, content);
+        response
+    }
+}
+
+fn whole((status, headers, body): (StatusCode, HeaderMap, Bytes), content: Content) -> Answered {
+    let mut response = Response::new(ResponseBody::whole(body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Answered { response, content }
+}
+
+fn limiter(rate: Rate) -> Option<DefaultKeyedRateLimiter<String>> {
+    let per_second = std::num::NonZeroU32::new(rate.per_second)?;
+    let burst = std::num::NonZeroU32::new(rate.burst)?;
+    Some(RateLimiter::keyed(Quota::per_second(per_second).allow_burst(burst)))
+}
+
+/// What a failure of the pool means to a client (HTTP-15).
+fn fault(error: UpstreamError) -> Rejection {
+    let text = error.to_string();
+    Rejection::Backend(match error {
+        UpstreamError::Closed(_) | UpstreamError::Connect(_) | UpstreamError::Refused(_) | UpstreamError::Tls(_) => {
+            BackendFault::Unreachable(text)
+        }
+        UpstreamError::Overloaded => BackendFault::Overloaded,
+        UpstreamError::Timeout => BackendFault::Timeout,
+        UpstreamError::Encoded(_)
+        | UpstreamError::Garbage(_)
+        | UpstreamError::Target(_)
+        | UpstreamError::Truncated(_)
+        | UpstreamError::WithoutToken => BackendFault::Broken(text),
+    })
+}
+
+/// The gateway in force, as the listener sees it: settings may change between two requests, never within one.
+pub struct Front {
+    current: arc_swap::ArcSwap<Gateway>,
+}
+
+impl Front {
+    /// Puts a gateway in force.
+    #[must_use]
+    pub fn new(gateway: Gateway) -> Self {
+        Self { current: arc_swap::ArcSwap::from_pointee(gateway) }
+    }
+
+    /// Puts another one in force for the requests that come from now on; gives back the one before.
+    pub fn replace(&self, gateway: Gateway) -> Arc<Gateway> {
+        self.current.swap(Arc::new(gateway))
+    }
+
+    /// The gateway in force.
+    #[must_use]
+    pub fn gateway(&self) -> Arc<Gateway> {
+        self.current.load_full()
+    }
+}
+
+impl Service for Front {
+    type Body = ResponseBody;
+
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+        now: Timestamp,
+    ) -> Response<ResponseBody> {
+        let gateway = self.gateway();
+        gateway.serve(request, connection.peer.ip(), now).await
+    }
+
+    async fn refuse(
+        &self,
+        refusal: Refusal,
+        head: Option<Parts>,
+        connection: Arc<Connection>,
+        now: Timestamp,
+    ) -> Response<ResponseBody> {
+        let gateway = self.gateway();
+        gateway.refuse(refusal, head, connection.peer.ip(), now).await
+    }
+}
