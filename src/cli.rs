@@ -1,0 +1,6 @@
+//! The commands of `pforte`.
+
+pub mod check;
+pub mod completions;
+pub mod explain;
+pub mod schema;

@@ -1,0 +1,636 @@
+//! Whether the authorization servers and the backend fit the file.
+
+use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
+
+use http::header::{ACCEPT, AUTHORIZATION, CONNECTION, DATE};
+use jsonwebtoken::Algorithm;
+use reqwest::{Client, RequestBuilder};
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::Outcome;
+use super::probe::{Answer, Report, ask, client};
+use crate::config::{
+    AuthorizationServer, Backend, BackendCredentials, CompartmentSearch, IssuerClient, IssuerClientAuth,
+    Profile, Settings, Validation,
+};
+
+/// A token and an id that nobody has issued; not secret, only unlikely.
+const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
+const UNKNOWN_ID: &str = "pforte-check-6f1c0c3e9a7d4b52";
+
+/// Asks every authorization server and the backend, and prints what fits and what does not.
+///
+/// # Errors
+///
+/// When `out` cannot be written.
+pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outcome> {
+    let mut misfits = 0;
+    for server in &settings.authorization_servers {
+        writeln!(out, "authorization server {}", server.issuer)?;
+        let mut report = Report::default();
+        match client(server.ca.as_deref(), server.timeout) {
+            Ok(http) => authorization_server(&http, server, settings, &mut report).await,
+            Err(problem) => report.misfit(problem),
+        }
+        report.print(out)?;
+        misfits += report.misfits();
+    }
+    writeln!(out, "backend {}", settings.backend.url)?;
+    let mut report = Report::default();
+    match client(settings.backend.ca.as_deref(), settings.backend.timeout) {
+        Ok(http) => backend(&http, &settings.backend, &mut report).await,
+        Err(problem) => report.misfit(problem),
+    }
+    report.print(out)?;
+    misfits += report.misfits();
+    if misfits == 0 {
+        return Ok(Outcome::Fits);
+    }
+    writeln!(out, "{misfits} to mend")?;
+    Ok(Outcome::Misfits)
+}
+
+async fn authorization_server(
+    http: &Client,
+    server: &AuthorizationServer,
+    settings: &Settings,
+    report: &mut Report,
+) {
+    let metadata = metadata(http, server, report).await;
+    published(&metadata, settings, report);
+    if server.validation != Validation::Introspection {
+        keys(http, server, &metadata, report).await;
+    }
+    if let Some(own) = &server.client
+        && server.validation != Validation::Jwt
+    {
+        introspection(http, (server, own), &metadata, report).await;
+    }
+}
+
+/// Where metadata is looked for: RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID behind it.
+fn metadata_urls(server: &AuthorizationServer) -> Vec<Url> {
+    if let Some(url) = &server.metadata_url {
+        return vec![url.clone()];
+    }
+    let Ok(issuer) = Url::parse(&server.issuer) else { return Vec::new() };
+    let path = issuer.path().trim_end_matches('/').to_owned();
+    let at = |path: String| {
+        let mut url = issuer.clone();
+        url.set_path(&path);
+        url
+    };
+    vec![
+        at(format!("/.well-known/oauth-authorization-server{path}")),
+        at(format!("{path}/.well-known/openid-configuration")),
+    ]
+}
+
+/// DISC-21: the document of exactly this issuer.
+async fn metadata(http: &Client, server: &AuthorizationServer, report: &mut Report) -> Map<String, Value> {
+    let mut answered = Vec::new();
+    for url in metadata_urls(server) {
+        let answer = match ask(http.get(url.clone()).header(ACCEPT, "application/json")).await {
+            Ok(answer) => answer,
+            Err(problem) => {
+                answered.push(format!("{url}: {problem}"));
+                continue;
+            }
+        };
+        skew(&answer, server.clock_skew, report);
+        let Value::Object(document) = answer.json() else {
+            answered.push(format!("{url}: status {}, no JSON object", answer.status));
+            continue;
+        };
+        match document.get("issuer").and_then(Value::as_str) {
+            Some(issuer) if answer.status == 200 && issuer == server.issuer => {
+                report.fits(format_args!("metadata at {url}"));
+                return document;
+            }
+            Some(issuer) if answer.status == 200 => {
+                report.misfit(format_args!(
+                    "metadata at {url} is of issuer `{issuer}`: expected `{}`; write that issuer in the file, or mend \
+                     the server's public address",
+                    server.issuer
+                ));
+                return Map::new();
+            }
+            Some(_) | None => answered.push(format!("{url}: status {}", answer.status)),
+        }
+    }
+    report.misfit(format_args!(
+        "no metadata ({}); set `metadata_url`, or mend the way to the server",
+        answered.join("; ")
+    ));
+    Map::new()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the clock is what is compared")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn skew(answer: &Answer, tolerated: Duration, report: &mut Report) {
+    let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
+    let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
+    let ours = now();
+    let apart = ours.duration_since(theirs).unwrap_or_else(|error| error.duration());
+    // `Date` has whole seconds.
+    if apart > tolerated + Duration::from_secs(1) {
+        report.misfit(format_args!(
+            "its clock and ours are {}s apart: `clock_skew` tolerates {}s; synchronise both with one time server",
+            apart.as_secs(),
+            tolerated.as_secs()
+        ));
+    }
+}
+
+fn words<'a>(metadata: &'a Map<String, Value>, member: &str) -> Option<Vec<&'a str>> {
+    Some(metadata.get(member)?.as_array()?.iter().filter_map(Value::as_str).collect())
+}
+
+/// What apps will read in the discovery document, `[discovery]` included (DISC-4 … DISC-8).
+fn published(metadata: &Map<String, Value>, settings: &Settings, report: &mut Report) {
+    if metadata.is_empty() {
+        return;
+    }
+    let mut document = metadata.clone();
+    document.extend(settings.discovery.clone());
+    if !document.get("token_endpoint").is_some_and(Value::is_string) {
+        report.misfit("no `token_endpoint` (DISC-4); set it under `[discovery]`");
+    }
+    let capabilities = words(&document, "capabilities").unwrap_or_default();
+    let launches = capabilities.iter().any(|name| name.starts_with("launch-"));
+    if (launches || settings.profile == Profile::Isik)
+        && !document.get("authorization_endpoint").is_some_and(Value::is_string)
+    {
+        report.misfit("no `authorization_endpoint` (DISC-5); set it under `[discovery]`");
+    }
+    match words(&document, "code_challenge_methods_supported") {
+        Some(methods) if !methods.contains(&"S256") => {
+            report.misfit("PKCE by `S256` is not offered (DISC-8); switch it on at the server");
+        }
+        Some(methods) if methods.contains(&"plain") => report.note(
+            "PKCE `plain` is offered beside `S256`; the gateway does not publish it, switch it off at the server too",
+        ),
+        Some(_) => report.fits("PKCE by S256"),
+        None => report.misfit(
+            "it does not say which PKCE methods it offers (DISC-8); switch `S256` on, or set \
+             `code_challenge_methods_supported = [\"S256\"]` under `[discovery]`",
+        ),
+    }
+}
+
+/// TOK-21, TOK-30: there is a key for the algorithms that are allowed.
+async fn keys(
+    http: &Client,
+    server: &AuthorizationServer,
+    metadata: &Map<String, Value>,
+    report: &mut Report,
+) {
+    let told = metadata.get("jwks_uri").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
+    let Some(url) = server.jwks_url.clone().or(told) else {
+        return report.misfit("no `jwks_uri` in the metadata; set `jwks_url`");
+    };
+    let answer = match ask(http.get(url.clone()).header(ACCEPT, "application/json")).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            return report.misfit(format_args!("keys at {url}: {problem}; mend `jwks_url` or the way there"));
+        }
+    };
+    let document = answer.json();
+    let Some(keys) = document.get("keys").and_then(Value::as_array).filter(|_| answer.status == 200) else {
+        let status = answer.status;
+        return report.misfit(format_args!("keys at {url}: status {status}, no key set; mend `jwks_url`"));
+    };
+    let usable = |algorithm: &Algorithm| keys.iter().any(|key| fits(key, *algorithm));
+    let served: Vec<String> =
+        server.algorithms.iter().filter(|algorithm| usable(algorithm)).map(|a| format!("{a:?}")).collect();
+    if served.is_empty() {
+        report.misfit(format_args!(
+            "none of the {} keys at {url} serves one of the allowed algorithms {:?}; change `algorithms`, or the \
+             server's keys (RSA from 2048 bits)",
+            keys.len(),
+            server.algorithms
+        ));
+    } else {
+        report.fits(format_args!("keys for {}", served.join(", ")));
+    }
+}
+
+/// Whether a JSON Web Key can verify this algorithm (RFC 7517, RFC 7518 §3.1).
+fn fits(key: &Value, algorithm: Algorithm) -> bool {
+    let member = |name: &str| key.get(name).and_then(Value::as_str);
+    let name = format!("{algorithm:?}");
+    let signs =
+        member("use").is_none_or(|usage| usage == "sig") && member("alg").is_none_or(|alg| alg == name);
+    // Base64url without padding: 2048 bits are 342 characters.
+    let long = || member("n").is_some_and(|modulus| modulus.len() >= 342);
+    signs
+        && match algorithm {
+            Algorithm::ES256 => member("kty") == Some("EC") && member("crv") == Some("P-256"),
+            Algorithm::ES384 => member("kty") == Some("EC") && member("crv") == Some("P-384"),
+            Algorithm::EdDSA => member("kty") == Some("OKP") && member("crv") == Some("Ed25519"),
+            Algorithm::PS256
+            | Algorithm::PS384
+            | Algorithm::PS512
+            | Algorithm::RS256
+            | Algorithm::RS384
+            | Algorithm::RS512 => member("kty") == Some("RSA") && long(),
+            // HMAC; and the enum is open: what a later library adds is not on the allow-list either.
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | _ => false,
+        }
+}
+
+/// TOK-40, TOK-41: the gateway may ask, and a token that nobody issued is not active.
+async fn introspection(
+    http: &Client,
+    (server, own): (&AuthorizationServer, &IssuerClient),
+    metadata: &Map<String, Value>,
+    report: &mut Report,
+) {
+    let told =
+        metadata.get("introspection_endpoint").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
+    let Some(url) = server.introspection_url.clone().or(told) else {
+        return report.misfit("no `introspection_endpoint` in the metadata; set `introspection_url`");
+    };
+    let mut form = vec![("token", UNKNOWN_TOKEN), ("token_type_hint", "access_token")];
+    let request = http.post(url.clone()).header(ACCEPT, "application/json");
+    let request = match &own.auth {
+        IssuerClientAuth::SecretBasic(secret) => {
+            // RFC 6749 §2.3.1: both parts are form-encoded first.
+            let part = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+            request.basic_auth(part(&own.id), Some(part(secret.reveal())))
+        }
+        IssuerClientAuth::SecretPost(secret) => {
+            form.extend([("client_id", own.id.as_str()), ("client_secret", secret.reveal())]);
+            request
+        }
+    };
+    let answer = match ask(request.form(&form)).await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            return report
+                .misfit(format_args!("introspection at {url}: {problem}; mend `introspection_url`"));
+        }
+    };
+    match (answer.status, answer.json().get("active")) {
+        (200, Some(Value::Bool(false))) => report.fits(format_args!("introspection as `{}`", own.id)),
+        (200, Some(Value::Bool(true))) => report.misfit(format_args!(
+            "introspection at {url} calls a token active that nobody issued; do not trust this server"
+        )),
+        (400 | 401 | 403, _) => report.misfit(format_args!(
+            "introspection refuses the client `{}` with status {}; check its id, secret and `auth`, and that it may \
+             introspect",
+            own.id, answer.status
+        )),
+        (status, _) => report.misfit(format_args!(
+            "introspection at {url}: status {status} without `active` (RFC 7662 §2.2); mend `introspection_url`"
+        )),
+    }
+}
+
+/// The FHIR server behind the gateway, as the gateway talks to it.
+struct Fhir<'a> {
+    http: &'a Client,
+    backend: &'a Backend,
+}
+
+impl Fhir<'_> {
+    async fn read(&self, target: &str) -> Result<Answer, String> {
+        let base = self.backend.url.as_str().trim_end_matches('/');
+        let url = Url::parse(&format!("{base}/{target}")).map_err(|error| error.to_string())?;
+        ask(self.authenticated(self.http.get(url)).header(ACCEPT, "application/fhir+json")).await
+    }
+
+    fn authenticated(&self, request: RequestBuilder) -> RequestBuilder {
+        match &self.backend.credentials {
+            BackendCredentials::Basic { username, password } => {
+                request.basic_auth(username, Some(password.reveal()))
+            }
+            BackendCredentials::Bearer { token } => {
+                request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
+            }
+            BackendCredentials::Forward | BackendCredentials::None => request,
+        }
+    }
+}
+
+async fn backend(http: &Client, backend: &Backend, report: &mut Report) {
+    let fhir = Fhir { http, backend };
+    let answer = match fhir.read("metadata").await {
+        Ok(answer) => answer,
+        Err(problem) => {
+            return report.misfit(format_args!("`metadata`: {problem}; mend `backend.url` or the way there"));
+        }
+    };
+    if answer.status == 401 || answer.status == 403 {
+        return report.misfit(format_args!(
+            "`metadata` is refused with status {}; check `backend.credentials`",
+            answer.status
+        ));
+    }
+    let statement = answer.json();
+    if answer.status != 200
+        || statement.get("resourceType").and_then(Value::as_str) != Some("CapabilityStatement")
+    {
+        let status = answer.status;
+        return report
+            .misfit(format_args!("`metadata`: status {status}, no CapabilityStatement; mend `backend.url`"));
+    }
+    capabilities(backend, &statement, report);
+    let kept = answer.version == http::Version::HTTP_2
+        || answer
+            .headers
+            .get(CONNECTION)
+            .is_none_or(|value| !value.as_bytes().eq_ignore_ascii_case(b"close"));
+    if kept {
+        report.fits("connections are kept open");
+    } else {
+        report.note("it closes the connection after each answer; switch HTTP keep-alive on for speed");
+    }
+    searches(&fhir, report).await;
+}
+
+fn capabilities(backend: &Backend, statement: &Value, report: &mut Report) {
+    let version = statement.get("fhirVersion").and_then(Value::as_str).unwrap_or_default();
+    let label = backend.fhir_version.label();
+    if version.strip_prefix(label).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '-'])) {
+        report.fits(format_args!("FHIR {version}"));
+    } else {
+        report.misfit(format_args!(
+            "it serves FHIR `{version}`: expected {label}; mend `backend.fhir_version`"
+        ));
+    }
+    let formats: Vec<&str> = statement
+        .get("format")
+        .and_then(Value::as_array)
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .collect();
+    let offers = |name: &str| formats.iter().any(|format| format.contains(name));
+    match (offers("json"), offers("xml")) {
+        (true, true) => report.fits("JSON and XML"),
+        (true, false) => report.note("it offers no XML, so clients that ask for it get its refusal"),
+        (false, _) => report.misfit("it does not offer JSON, which the gateway asks for; switch it on"),
+    }
+}
+
+/// A Bundle's entries, when the answer is a search result.
+fn entries(answer: &Answer) -> Option<usize> {
+    let bundle = answer.json();
+    let found = answer.status == 200 && bundle.get("resourceType").and_then(Value::as_str) == Some("Bundle");
+    found.then(|| {
+        let entries = bundle.get("entry").and_then(Value::as_array);
+        let of_others = |entry: &&Value| {
+            entry.pointer("/resource/resourceType").and_then(Value::as_str) != Some("OperationOutcome")
+        };
+        entries.map_or(0, |entries| entries.iter().filter(of_others).count())
+    })
+}
+
+/// Whether narrowing a search narrows it.
+async fn searches(fhir: &Fhir<'_>, report: &mut Report) {
+    if matches!(fhir.backend.credentials, BackendCredentials::Forward) {
+        return report.note("it wants the clients' own tokens, so searches were not tried");
+    }
+    let patient = match fhir.read("Patient?_count=1").await {
+        Ok(answer) if entries(&answer).is_some() => {
+            let id = answer.json().pointer("/entry/0/resource/id").and_then(Value::as_str).map(str::to_owned);
+            id.filter(|id| id.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte)))
+        }
+        Ok(answer) => {
+            let status = answer.status;
+            return report.misfit(format_args!(
+                "`Patient?_count=1`: status {status}, no Bundle; check its credentials"
+            ));
+        }
+        Err(problem) => return report.misfit(format_args!("`Patient?_count=1`: {problem}")),
+    };
+    for resource in ["Observation", "Condition", "Encounter"] {
+        let Ok(answer) = fhir.read(&format!("{resource}?patient={UNKNOWN_ID}")).await else { continue };
+        if entries(&answer).is_some_and(|count| count > 0) {
+            report.misfit(format_args!(
+                "`{resource}?patient=` of nobody finds something: it ignores the parameter; load its search parameters"
+            ));
+        }
+    }
+    match fhir.read("Patient?pforte-check=1").await.ok().map(|answer| (entries(&answer), answer.status)) {
+        Some((Some(_), _)) => report.note(
+            "it ignores search parameters it does not know; misspelt ones find everything that the grant may see",
+        ),
+        Some((None, status)) => report.fits(format_args!("unknown search parameters are refused ({status})")),
+        None => {}
+    }
+    match patient {
+        Some(id) => of_patient(fhir, &id, report).await,
+        None => report.note("it holds no Patient, so repeated parameters were not tried"),
+    }
+}
+
+/// SRCH-18, SRCH-19: a repeated parameter is AND, or narrowing would widen.
+async fn of_patient(fhir: &Fhir<'_>, id: &str, report: &mut Report) {
+    for (first, second) in [(id, UNKNOWN_ID), (UNKNOWN_ID, id)] {
+        let query = format!("Patient?_id={first}&_id={second}");
+        match fhir.read(&query).await.ok().as_ref().and_then(entries) {
+            Some(0) => {}
+            Some(_) => {
+                return report.misfit(
+                    "`Patient?_id=a&_id=b` finds a or b: it does not AND repeated parameters; use a server that does, \
+                     narrowing rests on it",
+                );
+            }
+            None => {
+                return report.note("repeated parameters are refused, so narrowed searches may be refused");
+            }
+        }
+    }
+    report.fits("repeated search parameters are ANDed");
+    let answer = fhir.read(&format!("Patient/{id}/Observation?_count=1")).await;
+    let served = answer.is_ok_and(|answer| entries(&answer).is_some());
+    match (fhir.backend.compartment_search, served) {
+        (CompartmentSearch::Yes, false) => report.misfit(
+            "`Patient/id/Observation` is not served; write `compartment_search = false` or `\"auto\"` under `[backend]`",
+        ),
+        (CompartmentSearch::Auto, false) => {
+            report.note("`Patient/id/Observation` is not served; `compartment_search = false` says so");
+        }
+        (CompartmentSearch::Auto | CompartmentSearch::No | CompartmentSearch::Yes, true)
+        | (CompartmentSearch::No, false) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{settings, settings_of};
+    use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// Both servers in one, at a port of its own: the answers by the beginning of the request line.
+    async fn double(routes: Vec<(String, Value)>) -> (u16, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        let answering = async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                let mut piece = [0; 4096];
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut piece).await {
+                        Ok(read) if read > 0 => head.extend_from_slice(&piece[..read]),
+                        _ => break,
+                    }
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let body = routes.iter().find(|(start, _)| head.starts_with(start.as_str()));
+                let (status, body) = body.map_or((404, String::new()), |(_, body)| {
+                    (200, body.to_string().replace("PORT", &port.to_string()))
+                });
+                let date = httpdate::fmt_http_date(now());
+                let answer = format!(
+                    "HTTP/1.1 {status} x\r\ndate: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    date,
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        };
+        (port, tokio::spawn(answering))
+    }
+
+    /// Everything as it should be.
+    fn good() -> Vec<(String, Value)> {
+        let bundle = |ids: &[&str]| {
+            let entries: Vec<_> =
+                ids.iter().map(|id| json!({"resource": {"resourceType": "Patient", "id": id}})).collect();
+            json!({"resourceType": "Bundle", "type": "searchset", "entry": entries})
+        };
+        let metadata = json!({
+            "issuer": "http://127.0.0.1:PORT", "token_endpoint": "http://127.0.0.1:PORT/token",
+            "jwks_uri": "http://127.0.0.1:PORT/jwks", "introspection_endpoint": "http://127.0.0.1:PORT/introspect",
+            "code_challenge_methods_supported": ["S256"]
+        });
+        let statement =
+            json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "format": ["json", "xml"]});
+        [
+            ("GET /.well-known/oauth-authorization-server ", metadata),
+            ("GET /jwks ", json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]})),
+            ("POST /introspect ", json!({"active": false})),
+            ("GET /fhir/metadata ", statement),
+            ("GET /fhir/Patient?_count=1 ", bundle(&["a"])),
+            ("GET /fhir/Patient?_id=", bundle(&[])),
+            ("GET /fhir/Observation?patient=", bundle(&[])),
+            ("GET /fhir/Patient/a/Observation", bundle(&[])),
+        ]
+        .map(|(start, body)| (start.to_owned(), body))
+        .into()
+    }
+
+    async fn said(routes: Vec<(String, Value)>) -> (Outcome, String) {
+        let (port, answering) = double(routes).await;
+        let mut settings = settings_of(&format!(
+            "[server]\npublic_url = \"http://127.0.0.1/fhir\"\ninsecure_http = true\n\
+             [backend]\nurl = \"http://127.0.0.1:{port}/fhir\"\n\
+             [[authorization_server]]\nissuer = \"http://127.0.0.1:{port}\"\n"
+        ));
+        let server = settings.authorization_servers.first_mut().expect("one");
+        server.validation = Validation::Both;
+        let auth = IssuerClientAuth::SecretBasic(crate::config::Secret::new("s3cret".to_owned()));
+        server.client = Some(IssuerClient { id: "pforte".to_owned(), auth });
+        let mut out = Vec::new();
+        let outcome = online(&settings, &mut out).await.expect("written");
+        answering.abort();
+        (outcome, String::from_utf8(out).expect("text"))
+    }
+
+    /// Each question has an answer that fits and a neighbour that does not.
+    #[tokio::test]
+    async fn what_does_not_fit_is_said_with_the_mend() {
+        let (outcome, text) = said(good()).await;
+        assert_eq!(outcome, Outcome::Fits, "{text}");
+        let of_others = json!({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "id": "a"}}]});
+        let table = [
+            ("GET /.well-known/oauth", json!({"issuer": "http://other"}), "is of issuer `http://other`"),
+            ("GET /.well-known/oauth", json!({}), "no metadata"),
+            ("GET /jwks ", json!({"keys": [{"kty": "oct"}]}), "none of the 1 keys"),
+            ("GET /jwks ", json!({}), "no key set"),
+            ("POST /introspect ", json!({"active": true}), "calls a token active"),
+            ("POST /introspect ", json!({"active": "false"}), "without `active`"),
+            ("GET /fhir/metadata ", json!({"resourceType": "OperationOutcome"}), "no CapabilityStatement"),
+            (
+                "GET /fhir/metadata ",
+                json!({"resourceType": "CapabilityStatement", "fhirVersion": "5.0.0", "format": ["json"]}),
+                "serves FHIR `5.0.0`",
+            ),
+            ("GET /fhir/Patient?_id=", of_others.clone(), "does not AND repeated parameters"),
+            ("GET /fhir/Observation?patient=", of_others, "ignores the parameter"),
+        ];
+        for (start, body, expected) in table {
+            let mut routes = good();
+            let route = routes.iter_mut().find(|(route, _)| route.starts_with(start)).expect("a route");
+            route.1 = body;
+            let (outcome, text) = said(routes).await;
+            assert_eq!(outcome, Outcome::Misfits, "{start}: {text}");
+            assert!(text.contains(expected), "{expected} is not in: {text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+    }
+
+    /// DISC-8: `plain` is told of, and its absence of `S256` is to mend.
+    #[test]
+    fn pkce_methods() {
+        let table = [
+            (json!(["S256"]), 0),
+            (json!(["S256", "plain"]), 0),
+            (json!(["plain"]), 1),
+            (json!([]), 1),
+            (json!(null), 1),
+        ];
+        for (methods, misfits) in table {
+            let document = json!({"token_endpoint": "https://as.example/token", "code_challenge_methods_supported": methods});
+            let mut report = Report::default();
+            published(document.as_object().expect("an object"), &settings(""), &mut report);
+            assert_eq!(report.misfits(), misfits, "{methods}: {report:?}");
+        }
+    }
+
+    /// RFC 8414 §3.1, OpenID Connect Discovery §4.
+    #[test]
+    fn metadata_is_looked_for_before_and_behind_the_path() {
+        let server = settings("").authorization_servers.remove(0);
+        let urls: Vec<String> = metadata_urls(&server).iter().map(ToString::to_string).collect();
+        assert_eq!(
+            urls,
+            [
+                "https://as.example/.well-known/oauth-authorization-server/realms/ward",
+                "https://as.example/realms/ward/.well-known/openid-configuration",
+            ]
+        );
+    }
+
+    /// TOK-21, TOK-30.
+    #[test]
+    fn keys_serve_algorithms() {
+        let long = "A".repeat(342);
+        let short = "A".repeat(171);
+        let table = [
+            (json!({"kty": "EC", "crv": "P-256"}), Algorithm::ES256, true),
+            (json!({"kty": "EC", "crv": "P-256", "use": "enc"}), Algorithm::ES256, false),
+            (json!({"kty": "EC", "crv": "P-384"}), Algorithm::ES256, false),
+            (json!({"kty": "EC", "crv": "P-256", "alg": "ES384"}), Algorithm::ES256, false),
+            (json!({"kty": "RSA", "n": long}), Algorithm::RS256, true),
+            (json!({"kty": "RSA", "n": long, "alg": "PS256"}), Algorithm::RS256, false),
+            (json!({"kty": "RSA", "n": short}), Algorithm::RS256, false),
+            (json!({"kty": "oct", "k": "AAAA"}), Algorithm::HS256, false),
+            (json!({"kty": "OKP", "crv": "Ed25519"}), Algorithm::EdDSA, true),
+            (json!({"kty": "OKP", "crv": "X25519"}), Algorithm::EdDSA, false),
+        ];
+        for (key, algorithm, expected) in table {
+            assert_eq!(fits(&key, algorithm), expected, "{key} {algorithm:?}");
+        }
+    }
+}

@@ -1,0 +1,452 @@
+//! `pforte explain`: cases in, decisions out. It runs the code that serves requests and contacts nothing (contract §9).
+
+use std::io::{self, BufRead, Read, Write};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use crate::fhir::links::Rewriter;
+use crate::fhir::{Body, FhirRequest, Target, Unreadable};
+use crate::gateway::{Passage, Question, Route, is_uri};
+use crate::policy::{EntryDuty, EntryRefusal, Extent, Need};
+use crate::reject::Rejection;
+use crate::release::{self, Answer, Opening};
+use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
+
+/// Explains cases by one route.
+#[derive(Debug)]
+pub struct Explainer {
+    route: Route,
+    names: ClaimNames,
+    now: Timestamp,
+}
+
+/// Why a case cannot be explained.
+#[derive(Debug, thiserror::Error)]
+pub enum CaseError {
+    /// Not JSON.
+    #[error("the case is not JSON: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A member is missing or of another type.
+    #[error("`{member}` must be {expected}")]
+    Member {
+        /// Which one.
+        member: &'static str,
+        /// What belongs there.
+        expected: &'static str,
+    },
+}
+
+/// How what was asked came out.
+struct Verdict {
+    out: Map<String, Value>,
+}
+
+impl Explainer {
+    /// An explainer for one route, whose claims carry these names.
+    #[must_use]
+    pub fn new(route: Route, names: ClaimNames, now: Timestamp) -> Self {
+        Self { route, names, now }
+    }
+
+    /// Reads one case a line and writes one decision a line, in order.
+    ///
+    /// # Errors
+    /// When input or output breaks. A line that is no case gets a decision that says so.
+    pub fn lines(&self, input: impl BufRead, mut output: impl Write) -> io::Result<()> {
+        for line in input.lines() {
+            let line = line?;
+            if line.trim().is_empty() {
+                continue;
+            }
+            let decision = self.line(&line);
+            writeln!(output, "{decision}")?;
+        }
+        output.flush()
+    }
+
+    /// Reads one case and explains it in readable text.
+    ///
+    /// # Errors
+    /// When input or output breaks.
+    pub fn text(&self, mut input: impl Read, mut output: impl Write) -> io::Result<()> {
+        let mut text = String::new();
+        input.read_to_string(&mut text)?;
+        let decision = self.line(&text);
+        output.write_all(readable(&decision).as_bytes())
+    }
+
+    fn line(&self, line: &str) -> Value {
+        let case: Result<Value, CaseError> = serde_json::from_str(line).map_err(CaseError::from);
+        let id = case.as_ref().ok().and_then(|case| case.get("id")).cloned();
+        match case.and_then(|case| self.explain(&case)) {
+            Ok(decision) => decision,
+            Err(error) => json!({
+                "id": id, "decision": "deny", "status": 400, "reason_id": "case_malformed", "reason": error.to_string(),
+            }),
+        }
+    }
+
+    /// Explains one case.
+    ///
+    /// # Errors
+    /// When it is not of the form that contract §9 gives.
+    pub fn explain(&self, case: &Value) -> Result<Value, CaseError> {
+        let case = case.as_object().ok_or(CaseError::Member { member: "case", expected: "an object" })?;
+        let asked = Case::read(case)?;
+        let mut verdict = Verdict { out: Map::new() };
+        verdict.put("id", case.get("id").cloned().unwrap_or(Value::Null));
+        if let Some(name) = public_document(&asked.target) {
+            verdict.put("decision", json!("permit"));
+            verdict.put("interaction", json!(name));
+            return Ok(Value::Object(verdict.out));
+        }
+        match self.passage(&asked, &mut verdict) {
+            Ok(passage) => {
+                verdict.permitted(&passage);
+                self.returned(&asked, &passage, &mut verdict);
+            }
+            Err(rejection) => verdict.denied(&rejection),
+        }
+        Ok(Value::Object(verdict.out))
+    }
+
+    fn passage(&self, case: &Case, verdict: &mut Verdict) -> Result<Passage, Rejection> {
+        let target = if case.target.starts_with('/') {
+            Target::below(self.route.base_path(), &case.target)
+        } else {
+            Target::relative(&case.target)
+        };
+        let question = target
+            .map_err(|error| Rejection::Unreadable(Unreadable::from(error)))
+            .and_then(|target| self.route.ask_target(&case.method, target, &case.headers));
+        let caller = self.caller(case);
+        let question = match (question, &caller) {
+            // Without a valid token nothing is said about the request.
+            (_, Err(error)) => return Err(Rejection::Unauthenticated(error.clone())),
+            (question, Ok(_)) => question?,
+        };
+        verdict.asked(&question);
+        let caller = caller.map_err(Rejection::Unauthenticated)?;
+        if question.kind() != crate::fhir::Kind::Capabilities {
+            self.route.before_body(&question, &caller)?;
+        }
+        let Question::Fhir(asked) = question else {
+            return self.route.pass(question, Bytes::new(), &caller, self.now);
+        };
+        let request =
+            asked.with_body(case.body.clone(), self.route.reading()).map_err(Rejection::Unreadable)?;
+        let passage = self.route.pass_request(&request, &caller);
+        self.entries(&request, &caller, verdict);
+        passage
+    }
+
+    fn caller(&self, case: &Case) -> Result<Caller, TokenError> {
+        let Some(claims) = &case.claims else { return Ok(Caller::Anonymous) };
+        let rules = self.route.rules();
+        let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
+        Grant::from_claims(claims, &self.names, &reading).map(Caller::Holder)
+    }
+
+    /// What becomes of each entry of a batch or transaction, as if sent alone.
+    fn entries(&self, request: &FhirRequest, caller: &Caller, verdict: &mut Verdict) {
+        let Body::Bundle(bundle) = request.body() else { return };
+        let entries: Vec<Value> = bundle
+            .entries
+            .iter()
+            .map(|entry| {
+                let mut verdict = Verdict { out: Map::new() };
+                match entry {
+                    Ok(request) => {
+                        verdict.asked(&Question::Fhir(Box::new(request.asked().clone())));
+                        match self.route.pass_request(request, caller) {
+                            Ok(passage) => verdict.permitted(&passage),
+                            Err(rejection) => verdict.denied(&rejection),
+                        }
+                    }
+                    Err(unreadable) => verdict.denied(&Rejection::Unreadable(unreadable.clone())),
+                }
+                Value::Object(verdict.out)
+            })
+            .collect();
+        verdict.put("entries", Value::Array(entries));
+    }
+
+    /// What the client would get of the backend's answer.
+    fn returned(&self, case: &Case, passage: &Passage, verdict: &mut Verdict) {
+        let terms = self.route.terms(passage, self.now);
+        let released = match (&passage.outbound, &case.response) {
+            (None, _) => Ok(release::refused_batch(&passage.duties, &terms).into_parts()),
+            (Some(_), Some(answer)) => self.released(answer.clone(), passage),
+            (Some(_), None) => return,
+        };
+        let (status, headers, body) = released.unwrap_or_else(|rejection| {
+            let outcome = rejection.outcome("explain").write(passage.format());
+            let mut headers = HeaderMap::new();
+            headers.insert("content-type", HeaderValue::from_static(passage.format().media_type()));
+            (rejection.status(), headers, outcome.into())
+        });
+        let body = shown_body(&body, case.object_response);
+        verdict.put(
+            "returned",
+            json!({"status": status.as_u16(), "headers": shown_headers(&headers), "body": body}),
+        );
+    }
+
+    fn released(
+        &self,
+        answer: Answer,
+        passage: &Passage,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
+        let terms = self.route.terms(passage, self.now);
+        let opening = release::open(answer.status, &answer.headers, &passage.duties, &terms);
+        match opening.map_err(Rejection::Withheld)? {
+            Opening::Hold => release::check(answer, &passage.duties, &terms)
+                .map(release::Released::into_parts)
+                .map_err(Rejection::Withheld),
+            Opening::Stream { status, headers, format: None } => Ok((status, headers, answer.body)),
+            Opening::Stream { status, headers, format: Some(format) } => {
+                let mut rewriter = Rewriter::new(format, self.route.mapping().clone(), is_uri);
+                let mut body = Vec::with_capacity(answer.body.len());
+                let pushed = rewriter.push(answer.body, &mut |bytes| body.extend_from_slice(&bytes));
+                pushed
+                    .and_then(|()| rewriter.finish())
+                    .map_err(|error| Rejection::Withheld(release::Withheld::Unreadable(error.to_string())))?;
+                Ok((status, headers, body.into()))
+            }
+        }
+    }
+}
+
+impl Verdict {
+    fn put(&mut self, name: &str, value: Value) {
+        self.out.insert(name.to_owned(), value);
+    }
+
+    fn asked(&mut self, question: &Question) {
+        self.put("interaction", json!(question.kind().code()));
+        if let Question::Fhir(asked) = question
+            && let Some(resource_type) = asked.resource_type()
+        {
+            self.put("types", json!([resource_type.as_str()]));
+        }
+    }
+
+    fn permitted(&mut self, passage: &Passage) {
+        self.put("decision", json!("permit"));
+        if let Some(action) = passage.action() {
+            let name = match action {
+                crate::fhir::BundleAction::Batch => "batch",
+                crate::fhir::BundleAction::Transaction => "transaction",
+            };
+            self.put("interaction", json!(name));
+        }
+        self.needs(&passage.needs);
+        if let Some(outbound) = &passage.outbound {
+            let mut forward = Map::new();
+            forward.insert("method".into(), json!(outbound.method().as_str()));
+            forward.insert("target".into(), json!(outbound.target()));
+            forward.insert("headers".into(), shown_headers(outbound.headers()));
+            if !outbound.body().is_empty() {
+                forward.insert("body".into(), shown_body(outbound.body(), true));
+            }
+            self.put("forward", Value::Object(forward));
+        }
+        let refused =
+            passage.duties.entries.iter().filter(|entry| matches!(entry, EntryDuty::Refuse(_))).count();
+        let reason = match (refused, passage.needs.is_empty()) {
+            (0, true) => "Anybody may do this.".to_owned(),
+            (0, false) => "The scopes of the access token permit this.".to_owned(),
+            (refused, _) => format!("{refused} entries are refused; the rest is carried out."),
+        };
+        self.put("reason", json!(reason));
+    }
+
+    fn denied(&mut self, rejection: &Rejection) {
+        self.put("decision", json!("deny"));
+        self.put("status", json!(rejection.status().as_u16()));
+        self.put("reason_id", json!(rejection.reason_id()));
+        self.put("reason", json!(rejection.text()));
+        if let Rejection::Denied(refused) = rejection {
+            let inner = match &refused.denial {
+                crate::policy::Denial::Entry { why: EntryRefusal::Denied(inner), .. } => &inner.needs,
+                _ => &refused.needs,
+            };
+            self.needs(inner);
+        }
+    }
+
+    fn needs(&mut self, needs: &[Need]) {
+        let shown: Vec<Value> = needs
+            .iter()
+            .map(|need| {
+                let letter = need.letter().map(|letter| letter.as_char().to_string());
+                let granted_by = need.granted.as_ref().map_or(&[][..], |(_, scopes)| scopes.as_slice());
+                json!({"type": need.type_name(), "letter": letter, "granted_by": granted_by})
+            })
+            .collect();
+        let mut types: Vec<&str> = needs.iter().map(Need::type_name).collect();
+        types.dedup();
+        if !types.is_empty() {
+            self.put("types", json!(types));
+        }
+        self.put("needs", Value::Array(shown));
+        self.put("constrained", json!(needs.iter().any(|need| need.extent == Extent::Limited)));
+    }
+}
+
+/// A case, read.
+struct Case {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+    claims: Option<Map<String, Value>>,
+    response: Option<Answer>,
+    object_response: bool,
+}
+
+impl Case {
+    fn read(case: &Map<String, Value>) -> Result<Self, CaseError> {
+        let text = |member: &'static str| match case.get(member) {
+            Some(Value::String(text)) => Ok(text.clone()),
+            _ => Err(CaseError::Member { member, expected: "a string" }),
+        };
+        let method = Method::from_bytes(text("method")?.as_bytes())
+            .map_err(|_| CaseError::Member { member: "method", expected: "an HTTP method" })?;
+        let claims = match case.get("claims") {
+            None | Some(Value::Null) => None,
+            Some(Value::Object(claims)) => Some(claims.clone()),
+            Some(_) => return Err(CaseError::Member { member: "claims", expected: "an object or null" }),
+        };
+        let mut headers = headers(case.get("headers"), "headers")?;
+        let body = body(case.get("body"));
+        if !body.is_empty() && !headers.contains_key("content-type") {
+            headers.insert("content-type", HeaderValue::from_static(guessed_type(&body, &method)));
+        }
+        let response = case.get("response").map(answer).transpose()?;
+        let object_response =
+            case.get("response").and_then(|r| r.get("body")).is_none_or(|body| !body.is_string());
+        Ok(Self { method, target: text("target")?, headers, body, claims, response, object_response })
+    }
+}
+
+fn answer(response: &Value) -> Result<Answer, CaseError> {
+    let response =
+        response.as_object().ok_or(CaseError::Member { member: "response", expected: "an object" })?;
+    let status = response.get("status").map_or(Some(200), Value::as_u64).and_then(|s| u16::try_from(s).ok());
+    let status = status
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .ok_or(CaseError::Member { member: "response.status", expected: "an HTTP status" })?;
+    let mut headers = headers(response.get("headers"), "response.headers")?;
+    let body = body(response.get("body"));
+    if !body.is_empty() && !headers.contains_key("content-type") {
+        headers.insert("content-type", HeaderValue::from_static(guessed_type(&body, &Method::GET)));
+    }
+    Ok(Answer { status, headers, body })
+}
+
+fn headers(written: Option<&Value>, member: &'static str) -> Result<HeaderMap, CaseError> {
+    let mut headers = HeaderMap::new();
+    let wrong = || CaseError::Member { member, expected: "an object of header fields" };
+    let Some(written) = written.filter(|written| !written.is_null()) else { return Ok(headers) };
+    for (name, value) in written.as_object().ok_or_else(wrong)? {
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
+        let values = match value {
+            Value::Array(values) => values.iter().map(Value::as_str).collect(),
+            one => vec![one.as_str()],
+        };
+        for value in values {
+            let value = HeaderValue::from_str(value.ok_or_else(wrong)?).map_err(|_| wrong())?;
+            headers.append(name.clone(), value);
+        }
+    }
+    Ok(headers)
+}
+
+fn body(written: Option<&Value>) -> Bytes {
+    match written {
+        None | Some(Value::Null) => Bytes::new(),
+        Some(Value::String(text)) => Bytes::copy_from_slice(text.as_bytes()),
+        Some(value) => Bytes::from(value.to_string()),
+    }
+}
+
+/// The media type of a body whose case names none.
+fn guessed_type(body: &[u8], method: &Method) -> &'static str {
+    match body.trim_ascii_start().first() {
+        Some(b'<') => "application/fhir+xml",
+        Some(b'[') if *method == Method::PATCH => "application/json-patch+json",
+        Some(b'{' | b'[') => "application/fhir+json",
+        _ if *method == Method::POST => "application/x-www-form-urlencoded",
+        _ => "text/plain",
+    }
+}
+
+fn public_document(target: &str) -> Option<&'static str> {
+    let path = target.split('?').next().unwrap_or("");
+    path.ends_with(".well-known/smart-configuration").then_some("smart-configuration")
+}
+
+fn shown_headers(headers: &HeaderMap) -> Value {
+    let mut shown = Map::new();
+    for name in headers.keys() {
+        let values: Vec<_> = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect();
+        shown.insert(name.as_str().to_owned(), json!(values.join(", ")));
+    }
+    Value::Object(shown)
+}
+
+/// JSON as an object where the case gave one, text otherwise.
+fn shown_body(body: &[u8], as_object: bool) -> Value {
+    if as_object && let Ok(value) = serde_json::from_slice::<Value>(body) {
+        return value;
+    }
+    Value::String(String::from_utf8_lossy(body).into_owned())
+}
+
+/// A decision for people.
+fn readable(decision: &Value) -> String {
+    let text = |name: &str| decision.get(name).and_then(Value::as_str).unwrap_or("").to_owned();
+    let mut lines = vec![match text("decision").as_str() {
+        "permit" => "PERMIT".to_owned(),
+        _ => format!("DENY {} ({})", decision.get("status").unwrap_or(&Value::Null), text("reason_id")),
+    }];
+    lines.push(format!("  {}", text("reason")));
+    if !text("interaction").is_empty() {
+        lines.push(format!("  interaction: {}", text("interaction")));
+    }
+    for need in decision.get("needs").and_then(Value::as_array).into_iter().flatten() {
+        let member = |name: &str| need.get(name).and_then(Value::as_str).unwrap_or("?");
+        let granted: Vec<_> = need
+            .get("granted_by")
+            .and_then(Value::as_array)
+            .into_iter()
+            .flatten()
+            .filter_map(Value::as_str)
+            .collect();
+        let by =
+            if granted.is_empty() { "not granted".to_owned() } else { format!("by {}", granted.join(" ")) };
+        lines.push(format!("  needs {}.{}: {by}", member("type"), member("letter")));
+    }
+    for (index, entry) in decision.get("entries").and_then(Value::as_array).into_iter().flatten().enumerate()
+    {
+        let what = |name: &str| entry.get(name).and_then(Value::as_str).unwrap_or("?");
+        lines.push(format!(
+            "  entry {index}: {} ({}): {}",
+            what("decision"),
+            what("interaction"),
+            what("reason")
+        ));
+    }
+    if let Some(forward) = decision.get("forward") {
+        let member = |name: &str| forward.get(name).and_then(Value::as_str).unwrap_or("");
+        lines.push(format!("  sent to the backend: {} {}", member("method"), member("target")));
+    }
+    if let Some(status) = decision.pointer("/returned/status") {
+        lines.push(format!("  returned to the client: {status}"));
+    }
+    lines.join("\n") + "\n"
+}

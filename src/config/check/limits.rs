@@ -1,0 +1,129 @@
+//! Bounds: none may be zero, and none so large that it bounds nothing.
+
+use std::time::Duration;
+
+use super::Check;
+use crate::config::file;
+use crate::config::settings::Limits;
+use crate::config::values::{Period, Size};
+
+/// A default and what is sane around it.
+#[derive(Clone, Copy)]
+pub(super) struct Sane<T> {
+    pub(super) least: T,
+    pub(super) usual: T,
+    pub(super) most: T,
+}
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+
+const fn seconds(least: Duration, usual: u64, most: u64) -> Sane<Duration> {
+    Sane { least, usual: Duration::from_secs(usual), most: Duration::from_secs(most) }
+}
+
+/// Below this nothing answers, and a zero would mean "never" to one library and "for ever" to another.
+const SHORTEST: Duration = Duration::from_millis(10);
+
+pub(super) const BACKEND_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 30, 3600);
+pub(super) const ISSUER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 5, 60);
+pub(super) const CLOCK_SKEW: Sane<Duration> = seconds(Duration::ZERO, 30, 60);
+pub(super) const CLOCK_WINDOW: Sane<Duration> = seconds(Duration::from_secs(1), 60, 300);
+/// An answer reused for longer would let a revoked token live on (TOK-31).
+pub(super) const INTROSPECTION_CACHE: Sane<Duration> = seconds(Duration::ZERO, 0, 600);
+pub(super) const MAX_LIFETIME: Sane<Duration> = seconds(Duration::from_secs(1), 3600, 30 * 86_400);
+const HEADER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 10, 300);
+const IDLE_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 60, 3600);
+const DRAIN_TIMEOUT: Sane<Duration> = seconds(Duration::ZERO, 30, 3600);
+const HEADER_BYTES: Sane<u64> = Sane { least: KIB, usual: 32 * KIB, most: MIB };
+const TARGET_BYTES: Sane<u64> = Sane { least: 64, usual: 8 * KIB, most: 64 * KIB };
+const BODY_BYTES: Sane<u64> = Sane { least: 64, usual: 16 * MIB, most: GIB };
+const ANSWER_BYTES: Sane<u64> = Sane { least: 64, usual: 64 * MIB, most: 4 * GIB };
+const BUNDLE_ENTRIES: Sane<u64> = Sane { least: 1, usual: 1000, most: 100_000 };
+const CONNECTIONS: Sane<u64> = Sane { least: 1, usual: 10_000, most: 1_000_000 };
+const BACKEND_REQUESTS: Sane<u64> = Sane { least: 1, usual: 512, most: 65_536 };
+
+impl Check<'_> {
+    pub(super) fn limits(&mut self, limits: file::Limits) -> Limits {
+        let header_bytes = self.size("header_bytes", limits.header_bytes, HEADER_BYTES);
+        let target_bytes = self.size("target_bytes", limits.target_bytes, TARGET_BYTES);
+        if target_bytes > header_bytes {
+            let mend = "raise `limits.header_bytes`, or lower this";
+            let key = if self.is_written("limits.target_bytes") {
+                "limits.target_bytes"
+            } else {
+                "limits.header_bytes"
+            };
+            self.wrong(key, "a `target_bytes` no larger than `header_bytes`", mend);
+        }
+        Limits {
+            header_bytes,
+            target_bytes,
+            body_bytes: self.size("body_bytes", limits.body_bytes, BODY_BYTES),
+            checked_answer_bytes: self.size(
+                "checked_answer_bytes",
+                limits.checked_answer_bytes,
+                ANSWER_BYTES,
+            ),
+            bundle_entries: self.count("bundle_entries", limits.bundle_entries, BUNDLE_ENTRIES),
+            connections: self.count("connections", limits.connections, CONNECTIONS),
+            backend_requests: self.count("backend_requests", limits.backend_requests, BACKEND_REQUESTS),
+            header_timeout: self.period("limits.header_timeout", limits.header_timeout, HEADER_TIMEOUT),
+            idle_timeout: self.period("limits.idle_timeout", limits.idle_timeout, IDLE_TIMEOUT),
+            drain_timeout: self.period("limits.drain_timeout", limits.drain_timeout, DRAIN_TIMEOUT),
+            requests_per_client: limits.requests_per_client.and_then(|rate| rate.0),
+        }
+    }
+
+    /// A length of time within its bounds, or the default.
+    pub(super) fn period(&mut self, key: &str, written: Option<Period>, sane: Sane<Duration>) -> Duration {
+        let Some(Period(length)) = written else { return sane.usual };
+        if length < sane.least || length > sane.most {
+            let expected = format!("between `{}` and `{}`", period(sane.least), period(sane.most));
+            self.wrong(key, expected, format!("write `{}` or the like", period(sane.usual)));
+        }
+        length
+    }
+
+    fn size(&mut self, name: &str, written: Option<Size>, sane: Sane<u64>) -> usize {
+        let bytes = written.map_or(sane.usual, |Size(bytes)| bytes);
+        self.within(name, (bytes, sane), size)
+    }
+
+    fn count(&mut self, name: &str, written: Option<u64>, sane: Sane<u64>) -> usize {
+        self.within(name, (written.unwrap_or(sane.usual), sane), |number| number.to_string())
+    }
+
+    fn within(&mut self, name: &str, (number, sane): (u64, Sane<u64>), show: fn(u64) -> String) -> usize {
+        if number < sane.least || number > sane.most {
+            let expected = format!("between `{}` and `{}`", show(sane.least), show(sane.most));
+            self.wrong(
+                &format!("limits.{name}"),
+                expected,
+                format!("write `{}` or the like", show(sane.usual)),
+            );
+        }
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+}
+
+fn period(length: Duration) -> String {
+    let (seconds, millis) = (length.as_secs(), length.subsec_millis());
+    match (seconds, millis) {
+        (seconds, 0) if seconds > 0 && seconds % 86_400 == 0 => format!("{}d", seconds / 86_400),
+        (seconds, 0) if seconds > 0 && seconds % 3600 == 0 => format!("{}h", seconds / 3600),
+        (seconds, 0) if seconds > 60 && seconds % 60 == 0 => format!("{}m", seconds / 60),
+        (seconds, 0) => format!("{seconds}s"),
+        _ => format!("{}ms", length.as_millis()),
+    }
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        bytes if bytes >= GIB && bytes % GIB == 0 => format!("{}GiB", bytes / GIB),
+        bytes if bytes >= MIB && bytes % MIB == 0 => format!("{}MiB", bytes / MIB),
+        bytes if bytes >= KIB && bytes % KIB == 0 => format!("{}KiB", bytes / KIB),
+        bytes => format!("{bytes}B"),
+    }
+}

@@ -1,0 +1,73 @@
+//! What the gateway tells its operators: audit, health and metrics, logs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use tracing_subscriber::EnvFilter;
+
+use super::Check;
+use crate::config::file;
+use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Telemetry};
+
+impl Check<'_> {
+    pub(super) fn audit(&mut self, audit: file::Audit) -> Audit {
+        let path = audit.path.unwrap_or_else(|| PathBuf::from("audit"));
+        if path.as_os_str().is_empty() {
+            self.wrong("audit.path", "a folder", "write `path = \"audit\"`");
+        }
+        let path = self.path(&path);
+        // The spool makes the folder when it is not there.
+        if path.exists() && !path.is_dir() {
+            self.wrong("audit.path", "a folder, not a file", "name another path");
+        }
+        let on_failure = match audit.on_failure {
+            Some(file::OnFailure::Continue) => {
+                let mend = "keep `refuse` unless availability outweighs a complete record";
+                self.warn("audit.on_failure", "`refuse`: answers can go unrecorded", mend);
+                OnAuditFailure::Continue
+            }
+            Some(file::OnFailure::Refuse) | None => OnAuditFailure::Refuse,
+        };
+        Audit { path, on_failure }
+    }
+
+    pub(super) fn admin(&mut self, admin: file::Admin, public: &[SocketAddr]) -> Option<SocketAddr> {
+        let text = admin.listen.filter(|text| text != "off")?;
+        let address = self.address("admin.listen", &text)?;
+        let clash = |public: &SocketAddr| {
+            public.port() == address.port()
+                && (public.ip() == address.ip()
+                    || public.ip().is_unspecified()
+                    || address.ip().is_unspecified())
+        };
+        if address.port() != 0 && public.iter().any(clash) {
+            let mend = "choose another port: these pages are never on the public listener";
+            self.wrong("admin.listen", "an address that `server.listen` does not use", mend);
+        } else if !address.ip().is_loopback() {
+            let mend = "let only monitoring reach this port: it asks for no credentials";
+            self.warn("admin.listen", "a loopback address", mend);
+        }
+        Some(address)
+    }
+
+    pub(super) fn telemetry(&mut self, telemetry: file::Telemetry) -> Telemetry {
+        let log = telemetry.log.unwrap_or_else(|| "info".to_owned());
+        // A single word is a level; `EnvFilter` alone would take a misspelt level for the name of a crate.
+        let levels = ["off", "error", "warn", "info", "debug", "trace"];
+        let bare = |part: &str| !part.contains(['=', '[']) && !levels.contains(&part.trim());
+        if log.split(',').any(bare) || EnvFilter::builder().parse(&log).is_err() {
+            let mend = "write `info`, or a filter such as `info,pforte=debug`";
+            self.wrong(
+                "telemetry.log",
+                "one of `error`, `warn`, `info`, `debug`, `trace`, `off`, or a filter",
+                mend,
+            );
+        }
+        let log_format = match telemetry.log_format {
+            Some(file::LogFormat::Auto) | None => LogFormat::Auto,
+            Some(file::LogFormat::Json) => LogFormat::Json,
+            Some(file::LogFormat::Text) => LogFormat::Text,
+        };
+        Telemetry { log, log_format }
+    }
+}

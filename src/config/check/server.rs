@@ -1,0 +1,148 @@
+//! Both ends of the gateway: where clients connect, and the FHIR server behind.
+
+use std::net::SocketAddr;
+
+use super::Check;
+use super::secret::Kept;
+use super::web::PlainHttp;
+use crate::config::file::{self, Credentials};
+use crate::config::settings::{Backend, BackendCredentials, CompartmentSearch, Profile, Server};
+use crate::fhir::FhirVersion;
+
+const LISTEN: &str = "127.0.0.1:8443";
+
+/// The FHIR version a file names; R4 when it names none.
+pub(super) fn version(backend: Option<&file::Backend>) -> FhirVersion {
+    match backend.and_then(|backend| backend.fhir_version) {
+        Some(file::FhirRelease::R4) | None => FhirVersion::R4,
+        Some(file::FhirRelease::R4b) => FhirVersion::R4B,
+        Some(file::FhirRelease::R5) => FhirVersion::R5,
+    }
+}
+
+impl Check<'_> {
+    pub(super) fn server(&mut self, server: file::Server, profile: Profile) -> Option<Server> {
+        let insecure = server.insecure_http.unwrap_or(false);
+        let listen = self.listen(server.listen);
+        let public_url = server.public_url.as_deref().and_then(|text| self.public_url(text, insecure));
+        let tls = match (server.tls, insecure) {
+            (Some(tls), false) => Some(self.tls(tls, profile, public_url.as_ref())?),
+            (Some(_), true) => {
+                let mend = "remove `[server.tls]`, or remove `insecure_http` to serve by TLS";
+                self.wrong("server.insecure_http", "no `[server.tls]` beside it", mend);
+                None
+            }
+            (None, true) => {
+                if profile == Profile::Isik {
+                    let mend = "use `[server.tls]`, or end TLS in a proxy on the same host";
+                    self.warn("server.insecure_http", "TLS for ISiK in production (TLS-2)", mend);
+                }
+                if listen.iter().flatten().any(|address| !address.ip().is_loopback()) {
+                    let mend = "listen on 127.0.0.1, or let only the proxy that ends TLS reach this port";
+                    self.warn("server.insecure_http", "loopback addresses to listen on without TLS", mend);
+                }
+                None
+            }
+            (None, false) => {
+                // A misspelt `insecure_http` value has its complaint already.
+                if !self.is_written("server.insecure_http") || server.insecure_http.is_some() {
+                    let mend = "add `[server.tls]` with `certificate` and `key` (or `insecure_http = true` behind a proxy)";
+                    self.missing("server.tls", "a certificate and its key", mend);
+                }
+                None
+            }
+        };
+        Some(Server { listen: listen?, public_url: public_url?, tls })
+    }
+
+    fn public_url(&mut self, text: &str, insecure: bool) -> Option<url::Url> {
+        let plain = if insecure { PlainHttp::Allowed } else { PlainHttp::Refused };
+        self.base("server.public_url", text, plain)
+    }
+
+    fn listen(
+        &mut self,
+        written: Option<crate::config::values::OneOrMany<String>>,
+    ) -> Option<Vec<SocketAddr>> {
+        let several = self.is_written("server.listen[1]");
+        let written = written.map_or_else(|| vec![LISTEN.to_owned()], |listen| listen.into_vec());
+        if written.is_empty() {
+            self.wrong("server.listen", "at least one address", format!("write `\"{LISTEN}\"`"));
+        }
+        let mut addresses: Vec<SocketAddr> = Vec::new();
+        let mut sound = !written.is_empty();
+        for (i, text) in written.iter().enumerate() {
+            let key = if several { format!("server.listen[{}]", i + 1) } else { "server.listen".to_owned() };
+            match self.address(&key, text) {
+                Some(address) if address.port() != 0 && addresses.contains(&address) => {
+                    self.wrong(&key, "each address once", "remove one of the two");
+                    sound = false;
+                }
+                Some(address) => addresses.push(address),
+                None => sound = false,
+            }
+        }
+        sound.then_some(addresses)
+    }
+
+    pub(super) fn backend(&mut self, backend: file::Backend) -> Option<Backend> {
+        let fhir_version = version(Some(&backend));
+        let url = backend.url.as_deref().and_then(|text| self.base("backend.url", text, PlainHttp::Warned));
+        let credentials = match &backend.credentials {
+            Some(credentials) => self.credentials(credentials),
+            None => Some(BackendCredentials::None),
+        };
+        let ca = backend.ca.as_deref().and_then(|ca| self.anchors("backend.ca", ca));
+        if ca.is_some() && url.as_ref().is_some_and(|url| url.scheme() == "http") {
+            self.wrong("backend.ca", "an https `backend.url` beside it", "use https, or remove `ca`");
+        }
+        let compartment_search = match backend.compartment_search {
+            Some(file::CompartmentSearch::Fixed(true)) => CompartmentSearch::Yes,
+            Some(file::CompartmentSearch::Fixed(false)) => CompartmentSearch::No,
+            Some(file::CompartmentSearch::Told(file::Auto::Auto)) | None => CompartmentSearch::Auto,
+        };
+        let timeout = self.period("backend.timeout", backend.timeout, super::limits::BACKEND_TIMEOUT);
+        let identity_headers = self.identity_headers(backend.identity_headers.unwrap_or_default());
+        Some(Backend {
+            url: url?,
+            fhir_version,
+            credentials: credentials?,
+            ca,
+            compartment_search,
+            timeout,
+            identity_headers,
+        })
+    }
+
+    fn credentials(&mut self, credentials: &Credentials) -> Option<BackendCredentials> {
+        match credentials {
+            Credentials::Basic { username, password_file, password_env } => {
+                let password = self.secret(Kept {
+                    key: "backend.credentials.password",
+                    file: password_file.as_deref(),
+                    environment: password_env.as_deref(),
+                });
+                let username = username.clone()?;
+                // RFC 7617 §2: the first colon ends the user name.
+                if username.is_empty() || username.contains(':') || username.contains(char::is_control) {
+                    let expected = "a user name without `:`";
+                    self.wrong("backend.credentials.username", expected, "write the account's name");
+                    return None;
+                }
+                Some(BackendCredentials::Basic { username, password: password? })
+            }
+            Credentials::Bearer { token_file, token_env } => {
+                let token = self.secret(Kept {
+                    key: "backend.credentials.token",
+                    file: token_file.as_deref(),
+                    environment: token_env.as_deref(),
+                });
+                Some(BackendCredentials::Bearer { token: token? })
+            }
+            Credentials::Forward {} => Some(BackendCredentials::Forward),
+            Credentials::None {} => Some(BackendCredentials::None),
+            // `unbuilt` complains of these.
+            Credentials::ClientCredentials { .. } | Credentials::TokenExchange { .. } => None,
+        }
+    }
+}

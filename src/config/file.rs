@@ -1,0 +1,397 @@
+//! `gateway.toml` as it is written: every key once, with what it means.
+//!
+//! The doc comments here are what `pforte schema` prints. Nothing is decided here: a key that must be there is an
+//! `Option` marked `required`, so that the checks can go on after a first complaint and show all of them at once.
+//! Unknown keys are errors everywhere.
+
+mod access;
+mod trust;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+pub use self::access::{
+    Answer, Context, Encounter, Level, Malformed, Need, Operation, Patient, Rule, Scopes, Unmatched, When,
+};
+pub use self::trust::{
+    AuthorizationServer, Claims, Client, ClientAuth, Discovery, Dpop, Nonce, TokenType, Validation,
+};
+use super::values::{MaybeRate, OneOrMany, Period, Size};
+
+/// Configuration of the Pforte gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct File {
+    /// Set of defaults: `smart` (SMART App Launch 2.2) or `isik` (gematik ISiK). Default: `smart`.
+    pub profile: Option<Profile>,
+    /// Where and how clients connect.
+    #[schemars(required)]
+    pub server: Option<Server>,
+    /// The FHIR server behind the gateway.
+    #[schemars(required)]
+    pub backend: Option<Backend>,
+    /// Trusted issuers of access tokens, at least one.
+    #[schemars(required)]
+    pub authorization_server: Option<Vec<AuthorizationServer>>,
+    /// Members of the SMART discovery document that replace what the authorization server's metadata says.
+    pub discovery: Option<Discovery>,
+    /// How SMART scopes are read.
+    pub scopes: Option<Scopes>,
+    /// What `patient/` scopes reach.
+    pub patient: Option<Patient>,
+    /// Limits on top of scopes; all rules that match hold together.
+    pub rule: Option<Vec<Rule>>,
+    /// Rows added to, or changed in, the table of operations.
+    pub operation: Option<Vec<Operation>>,
+    /// Sender-constrained tokens (RFC 9449).
+    pub dpop: Option<Dpop>,
+    /// Browser apps that may call FHIR endpoints.
+    pub cors: Option<Cors>,
+    /// Bounds on what a client or the backend can make the gateway hold.
+    pub limits: Option<Limits>,
+    /// Where audit events are recorded.
+    pub audit: Option<Audit>,
+    /// What replicas share. Not available in this version.
+    pub shared_state: Option<SharedState>,
+    /// Health, readiness and metrics, on a port of their own.
+    pub admin: Option<Admin>,
+    /// Logs and traces.
+    pub telemetry: Option<Telemetry>,
+    /// Several backends under several public paths. Not available in this version.
+    pub route: Option<Vec<Route>>,
+}
+
+/// Set of defaults.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// gematik ISiK Sicherheit/Connect.
+    Isik,
+    /// SMART App Launch 2.2.
+    Smart,
+}
+
+/// Where and how clients connect.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Server {
+    /// One address or a list. Default: `127.0.0.1:8443`.
+    pub listen: Option<OneOrMany<String>>,
+    /// The FHIR base that clients use; its path is where the gateway serves.
+    #[schemars(required, example = &"https://gw.example/fhir")]
+    pub public_url: Option<String>,
+    /// Serve without TLS: for tests, or behind a trusted proxy that ends TLS. Default: false.
+    pub insecure_http: Option<bool>,
+    /// Certificate and key; required unless `insecure_http = true`.
+    pub tls: Option<Tls>,
+}
+
+/// TLS of the public listener.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// A PEM file with the certificate chain, leaf first; re-read on change.
+    #[schemars(required, example = &"certs/server.pem")]
+    pub certificate: Option<PathBuf>,
+    /// A PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
+    #[schemars(required, example = &"certs/server.key")]
+    pub key: Option<PathBuf>,
+    /// Whether clients present certificates. Default: `off`.
+    pub client_certificates: Option<ClientCertificates>,
+    /// PEM file with the CAs of client certificates; needed unless `client_certificates = "off"`.
+    pub client_ca: Option<PathBuf>,
+    /// Protocol versions, suites and groups. Default: `modern`; with `profile = "isik"`: `bsi-tr-02102-2`.
+    pub suites: Option<Suites>,
+}
+
+/// Whether clients present certificates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificates {
+    /// Never asked for.
+    Off,
+    /// Asked for; a client without one is served, and self-signed ones serve RFC 8705 binding.
+    Optional,
+    /// A client without one is refused at the handshake.
+    Required,
+}
+
+/// Protocol versions, suites and groups.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum Suites {
+    /// BSI TR-02102-2.
+    #[serde(rename = "bsi-tr-02102-2")]
+    BsiTr021022,
+    /// TLS 1.3 and 1.2, hybrid post-quantum key exchange preferred.
+    #[serde(rename = "modern")]
+    Modern,
+}
+
+/// The FHIR server behind the gateway.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Backend {
+    /// Its FHIR base.
+    #[schemars(required, example = &"http://127.0.0.1:8080/fhir")]
+    pub url: Option<String>,
+    /// The FHIR version it serves. Default: `4.0`.
+    pub fhir_version: Option<FhirRelease>,
+    /// How the gateway authenticates to it. Default: `{ kind = "none" }`.
+    pub credentials: Option<Credentials>,
+    /// PEM file with an extra trust anchor for an https backend.
+    pub ca: Option<PathBuf>,
+    /// Whether `Patient/x/Observation` is asked of it: `"auto"` (as its CapabilityStatement tells), true or false.
+    /// Default: `"auto"`.
+    pub compartment_search: Option<CompartmentSearch>,
+    /// Longest wait for its answer's headers, and for each next piece of its body. Default: `30s`.
+    pub timeout: Option<Period>,
+    /// Headers that carry the caller's identity; these names are always removed from what clients send. Default: none.
+    pub identity_headers: Option<IdentityHeaders>,
+}
+
+/// A FHIR version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+pub enum FhirRelease {
+    /// FHIR R4 (4.0.1).
+    #[serde(rename = "4.0")]
+    R4,
+    /// FHIR R4B (4.3.0).
+    #[serde(rename = "4.3")]
+    R4b,
+    /// FHIR R5 (5.0.0).
+    #[serde(rename = "5.0")]
+    R5,
+}
+
+/// How the gateway authenticates to the backend.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::enum_variant_names, reason = "`client_credentials` is the grant's name in RFC 6749 §4.4")]
+pub enum Credentials {
+    /// HTTP Basic.
+    Basic {
+        /// User name.
+        #[schemars(required, example = &"pforte")]
+        username: Option<String>,
+        /// File with the password.
+        password_file: Option<PathBuf>,
+        /// Environment variable with the password.
+        password_env: Option<String>,
+    },
+    /// A fixed bearer token.
+    Bearer {
+        /// File with the token.
+        token_file: Option<PathBuf>,
+        /// Environment variable with the token.
+        token_env: Option<String>,
+    },
+    /// A token by the client credentials grant. Not available in this version.
+    ClientCredentials {
+        /// The token endpoint.
+        token_url: Option<String>,
+        /// The gateway's client id there.
+        client_id: Option<String>,
+        /// File with the client secret.
+        client_secret_file: Option<PathBuf>,
+        /// Environment variable with the client secret.
+        client_secret_env: Option<String>,
+        /// The scope to ask for.
+        scope: Option<String>,
+    },
+    /// The client's own token.
+    Forward {},
+    /// No credentials.
+    None {},
+    /// Token exchange (RFC 8693). Not available in this version.
+    TokenExchange {
+        /// The token endpoint.
+        token_url: Option<String>,
+        /// The gateway's client id there.
+        client_id: Option<String>,
+        /// File with the client secret.
+        client_secret_file: Option<PathBuf>,
+        /// Environment variable with the client secret.
+        client_secret_env: Option<String>,
+        /// The scope to ask for.
+        scope: Option<String>,
+        /// The audience to ask for.
+        audience: Option<String>,
+    },
+}
+
+/// `"auto"`, `true` or `false`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum CompartmentSearch {
+    /// Always or never.
+    Fixed(bool),
+    /// As the CapabilityStatement tells.
+    Told(Auto),
+}
+
+/// The word `auto`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Auto {
+    /// `auto`.
+    Auto,
+}
+
+impl JsonSchema for CompartmentSearch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "CompartmentSearch".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({ "enum": ["auto", true, false] })
+    }
+}
+
+/// Headers that carry the caller's identity to the backend.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct IdentityHeaders {
+    /// `fhirUser`, or the subject when the token has none, e.g. `X-Forwarded-User`.
+    pub user: Option<String>,
+    /// The launch patient's id, e.g. `X-Patient`.
+    pub patient: Option<String>,
+    /// The OAuth client id, e.g. `X-Client-Id`.
+    pub client: Option<String>,
+    /// The granted scopes, space separated, e.g. `X-Scopes`.
+    pub scopes: Option<String>,
+}
+
+/// Browser apps that may call FHIR endpoints; discovery and metadata answer any origin.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Cors {
+    /// Origins such as `https://app.example`; no wildcard. Default: none.
+    pub origins: Option<Vec<String>>,
+}
+
+/// Bounds on what a client or the backend can make the gateway hold.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// All request header fields together. Default: `32KiB`.
+    pub header_bytes: Option<Size>,
+    /// The request target. Default: `8KiB`.
+    pub target_bytes: Option<Size>,
+    /// A request body. Default: `16MiB`.
+    pub body_bytes: Option<Size>,
+    /// An answer that must be checked before it is returned. Default: `64MiB`.
+    pub checked_answer_bytes: Option<Size>,
+    /// Entries of a batch or transaction. Default: 1000.
+    pub bundle_entries: Option<u64>,
+    /// Client connections at once. Default: 10000.
+    pub connections: Option<u64>,
+    /// Requests waiting for the backend at once. Default: 512.
+    pub backend_requests: Option<u64>,
+    /// Longest time to complete the request headers. Default: `10s`.
+    pub header_timeout: Option<Period>,
+    /// Longest silence inside a body, and of an idle connection. Default: `60s`.
+    pub idle_timeout: Option<Period>,
+    /// Longest time that requests in flight may take after SIGTERM. Default: `30s`.
+    pub drain_timeout: Option<Period>,
+    /// Requests of one OAuth client, e.g. `200/s burst 400`. Default: `off`.
+    pub requests_per_client: Option<MaybeRate>,
+}
+
+/// Where audit events are recorded.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Audit {
+    /// Folder of the durable spool. Default: `audit`.
+    pub path: Option<PathBuf>,
+    /// What happens to requests that the spool cannot record. Default: `refuse`.
+    pub on_failure: Option<OnFailure>,
+    /// Where recorded events are sent as well. Not available in this version. Default: none.
+    pub sink: Option<Vec<Sink>>,
+}
+
+/// What happens to requests that cannot be recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    /// They are answered, and the loss is logged.
+    Continue,
+    /// They are refused with 503.
+    Refuse,
+}
+
+/// Where recorded events are sent as well.
+#[derive(Debug, Clone, Deserialize, JsonSchema)]
+#[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
+pub enum Sink {
+    /// A FHIR audit record repository. Not available in this version.
+    Fhir {
+        /// Its FHIR base.
+        url: Option<String>,
+    },
+    /// Syslog over TLS (RFC 5425). Not available in this version.
+    Syslog {
+        /// Its address, `syslog+tls://host:6514`.
+        url: Option<String>,
+        /// PEM file with an extra trust anchor.
+        ca: Option<PathBuf>,
+    },
+    /// A file of JSON lines. Not available in this version.
+    File {
+        /// Its path.
+        path: Option<PathBuf>,
+    },
+}
+
+/// What replicas share.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SharedState {
+    /// Replay memory and rate limits, e.g. `redis://127.0.0.1:6379/0`. Not available in this version; absent: kept in
+    /// this process.
+    pub url: Option<String>,
+    /// File with the key of the sealed page links. Has no effect in this version; absent: random at start.
+    pub seal_key_file: Option<PathBuf>,
+}
+
+/// Health, readiness and metrics.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Address of `/health`, `/ready` and `/metrics`, or `off`. Default: `127.0.0.1:9443`.
+    pub listen: Option<String>,
+}
+
+/// Logs and traces.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Telemetry {
+    /// A level, or a filter such as `info,pforte=debug`. Default: `info`.
+    pub log: Option<String>,
+    /// How log lines look. Default: `auto`.
+    pub log_format: Option<LogFormat>,
+    /// OpenTelemetry collector. Not available in this version; absent: off.
+    pub otlp: Option<String>,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+}
+
+/// One of several backends. Not available in this version, so its keys are not read.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+pub struct Route {
+    /// Whatever is written there.
+    #[serde(flatten)]
+    pub unread: BTreeMap<String, serde_json::Value>,
+}

@@ -1,0 +1,65 @@
+//! What the checks may look at outside the file: the folder it lies in, the environment and the time.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+/// The folder that relative paths start from, and the instant that certificates must be valid at.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    folder: PathBuf,
+    now: Timestamp,
+}
+
+impl Surroundings {
+    /// Paths in the file are relative to `folder`.
+    #[must_use]
+    pub fn new(folder: impl Into<PathBuf>, now: Timestamp) -> Self {
+        Self { folder: folder.into(), now }
+    }
+
+    /// The surroundings of a file, now.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file is checked at start and on reload, outside any request"
+    )]
+    pub(super) fn of_file(path: &Path) -> Self {
+        let folder = path.parent().map(Path::to_owned).unwrap_or_default();
+        Self { folder, now: Timestamp::now() }
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// A path of the file, seen from the working folder.
+    pub(super) fn path(&self, written: &Path) -> PathBuf {
+        self.folder.join(written)
+    }
+}
+
+/// The bytes of a file.
+#[expect(clippy::disallowed_methods, reason = "the one place where config reads files")]
+pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
+    std::fs::read(path)
+}
+
+/// The value of an environment variable; absent and unreadable are the same.
+#[expect(clippy::disallowed_methods, reason = "the one place where config reads the environment")]
+pub(super) fn environment(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+/// Whether users other than the owner and its group may read the file.
+#[cfg(unix)]
+pub(super) fn read_by_all(path: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::metadata(path).is_ok_and(|found| found.permissions().mode() & 0o004 != 0)
+}
+
+/// Whether users other than the owner may read the file: not told here.
+#[cfg(not(unix))]
+pub(super) fn read_by_all(_: &Path) -> bool {
+    false
+}

@@ -1,0 +1,155 @@
+//! Calls to one authorization server: TLS, deadline, size limit, no redirects.
+
+use std::error::Error;
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT, HeaderValue};
+use reqwest::redirect::Policy;
+use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use url::{Host, Url};
+
+use super::error::IssuerError;
+use crate::config::AuthorizationServer;
+
+/// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
+pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+
+/// The HTTP client for one authorization server.
+#[derive(Debug, Clone)]
+pub(super) struct Fetcher {
+    client: Client,
+    timeout: Duration,
+}
+
+impl Fetcher {
+    /// Builds the client with the extra trust anchor, if any.
+    pub(super) fn new(server: &AuthorizationServer) -> Result<Self, IssuerError> {
+        let mut builder = Client::builder()
+            .timeout(server.timeout)
+            .connect_timeout(server.timeout)
+            // A redirect would take the gateway's credentials, or its trust, to another place.
+            .redirect(Policy::none())
+            .no_proxy()
+            .referer(false)
+            .user_agent(concat!("pforte/", env!("CARGO_PKG_VERSION")));
+        if let Some(path) = &server.ca {
+            builder = builder.tls_certs_merge(anchors(path)?);
+        }
+        let client = builder.build().map_err(|error| IssuerError::ClientUnusable {
+            issuer: server.issuer.clone(),
+            cause: chain(&error),
+        })?;
+        Ok(Self { client, timeout: server.timeout })
+    }
+
+    /// The body of a 200 answer to a GET.
+    pub(super) async fn fetch(&self, url: &Url) -> Result<Vec<u8>, IssuerError> {
+        check_address(url)?;
+        self.body(self.client.get(url.clone()), url).await
+    }
+
+    /// The body of a 200 answer to a form that is posted, with the `Authorization` field given.
+    pub(super) async fn post(
+        &self,
+        url: &Url,
+        form: String,
+        credentials: Option<HeaderValue>,
+    ) -> Result<Vec<u8>, IssuerError> {
+        check_address(url)?;
+        let mut request = self
+            .client
+            .post(url.clone())
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(form);
+        if let Some(credentials) = credentials {
+            request = request.header(reqwest::header::AUTHORIZATION, credentials);
+        }
+        self.body(request, url).await
+    }
+
+    async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, IssuerError> {
+        let call = async {
+            let failed = |error: reqwest::Error| unreachable(url, &error);
+            let mut answer = request.header(ACCEPT, "application/json").send().await.map_err(failed)?;
+            if answer.status() != StatusCode::OK {
+                return Err(IssuerError::Status { url: url.to_string(), status: answer.status().as_u16() });
+            }
+            let mut body = Vec::new();
+            while let Some(piece) = answer.chunk().await.map_err(failed)? {
+                if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
+                    return Err(IssuerError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
+                }
+                body.extend_from_slice(&piece);
+            }
+            Ok(body)
+        };
+        let timed_out = |_| IssuerError::TimedOut { url: url.to_string() };
+        tokio::time::timeout(self.timeout, call).await.map_err(timed_out)?
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "an issuer's trust anchor is this room's file")]
+fn anchors(path: &std::path::Path) -> Result<Vec<Certificate>, IssuerError> {
+    let unreadable =
+        |cause: String| IssuerError::AnchorUnreadable { path: path.display().to_string(), cause };
+    let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
+    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
+    if certificates.is_empty() {
+        return Err(unreadable("it holds no certificate".to_owned()));
+    }
+    Ok(certificates)
+}
+
+/// Plain http is for loopback only.
+fn check_address(url: &Url) -> Result<(), IssuerError> {
+    let loopback = match url.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    };
+    if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
+        return Ok(());
+    }
+    Err(IssuerError::UrlInsecure { url: url.to_string() })
+}
+
+fn unreachable(url: &Url, error: &reqwest::Error) -> IssuerError {
+    if error.is_timeout() {
+        return IssuerError::TimedOut { url: url.to_string() };
+    }
+    IssuerError::Unreachable { url: url.to_string(), cause: chain(error) }
+}
+
+/// The innermost cause, which names what happened; the outer ones repeat the address.
+fn chain(error: &dyn Error) -> String {
+    let mut cause = error;
+    while let Some(source) = cause.source() {
+        cause = source;
+    }
+    cause.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TOK-30: keys and answers travel over TLS, except on this very machine.
+    #[test]
+    fn plain_http_is_for_loopback() {
+        let table = [
+            ("https://as.test/jwks", true),
+            ("http://127.0.0.1:1/jwks", true),
+            ("http://[::1]:1/jwks", true),
+            ("http://localhost/jwks", true),
+            ("http://as.test/jwks", false),
+            ("http://localhost.evil.test/jwks", false),
+            ("http://10.0.0.1/jwks", false),
+            ("ftp://127.0.0.1/jwks", false),
+            ("file:///etc/passwd", false),
+        ];
+        for (url, fine) in table {
+            assert_eq!(check_address(&Url::parse(url).unwrap()).is_ok(), fine, "{url}");
+        }
+    }
+}

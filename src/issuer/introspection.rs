@@ -1,0 +1,182 @@
+//! Asking an issuer about a token (RFC 7662, TOK-40 … TOK-47).
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::header::HeaderValue;
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+use url::Url;
+use url::form_urlencoded::{Serializer, byte_serialize};
+
+use super::error::IssuerError;
+use super::fetch::Fetcher;
+use super::flight::Flights;
+use super::kept::{Clock, Trouble};
+use super::keys::Digest;
+use crate::config::{IssuerClient, IssuerClientAuth};
+use crate::token::{AccessToken, TokenError, object};
+
+/// Calls to one server at once; the others wait their turn within the same deadline.
+const LANES: usize = 32;
+
+/// Different tokens asked about at once; beyond it a request is refused rather than queued.
+const MOST_FLIGHTS: usize = 1024;
+
+/// Failures in a row before the server is left alone for a moment.
+const TOLERATED: u32 = 3;
+
+/// The shortest `Retry-After`.
+pub(super) const SOON: Duration = Duration::from_secs(1);
+
+type Answer = Result<Arc<Map<String, Value>>, IssuerError>;
+
+/// Asks one issuer.
+pub(super) struct Introspector {
+    issuer: String,
+    fetcher: Fetcher,
+    client: IssuerClient,
+    timeout: Duration,
+    lanes: Arc<Semaphore>,
+    flights: Flights<Digest, Answer>,
+    trouble: Arc<Trouble>,
+    clock: Clock,
+}
+
+impl Introspector {
+    pub(super) fn new(
+        issuer: &str,
+        fetcher: Fetcher,
+        client: IssuerClient,
+        timeout: Duration,
+        clock: Clock,
+    ) -> Self {
+        Self {
+            issuer: issuer.to_owned(),
+            fetcher,
+            client,
+            timeout,
+            lanes: Arc::new(Semaphore::new(LANES)),
+            flights: Flights::new(),
+            trouble: Arc::default(),
+            clock,
+        }
+    }
+
+    /// What the issuer says about the token. Requests with the same token share one call (TOK-47).
+    ///
+    /// # Errors
+    /// Only such as say nothing about the token: the issuer did not answer as it must (TOK-45).
+    pub(super) async fn ask<E>(
+        &self,
+        token: &AccessToken,
+        digest: Digest,
+        endpoint: E,
+    ) -> Result<Arc<Map<String, Value>>, TokenError>
+    where
+        E: Future<Output = Result<Url, IssuerError>> + Send + 'static,
+    {
+        if let Some((error, rest)) = self.trouble.pausing((self.clock)()) {
+            return Err(self.unavailable(&error, rest));
+        }
+        let seat = self.flights.join(digest, || self.lanes_left(), || self.call(token, endpoint));
+        let Some(seat) = seat else {
+            return Err(TokenError::IssuerOverloaded { issuer: self.issuer.clone(), retry_after: SOON });
+        };
+        let answer = seat.landed(self.timeout).await.unwrap_or(Err(IssuerError::NoAnswer));
+        answer.map_err(|error| self.unavailable(&error, SOON))
+    }
+
+    /// The last failure, while the server is left alone.
+    pub(super) fn pausing(&self) -> Option<IssuerError> {
+        self.trouble.pausing((self.clock)()).map(|(error, _)| error)
+    }
+
+    /// How many wait for answers in flight.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.flights.seats()
+    }
+
+    fn lanes_left(&self) -> bool {
+        // Every flight holds one clone of the lanes.
+        Arc::strong_count(&self.lanes) <= MOST_FLIGHTS
+    }
+
+    fn call<E>(&self, token: &AccessToken, endpoint: E) -> impl Future<Output = Answer> + Send + 'static
+    where
+        E: Future<Output = Result<Url, IssuerError>> + Send + 'static,
+    {
+        let (form, credentials) = self.question(token);
+        let (fetcher, lanes) = (self.fetcher.clone(), Arc::clone(&self.lanes));
+        let (trouble, clock, timeout) = (Arc::clone(&self.trouble), Arc::clone(&self.clock), self.timeout);
+        async move {
+            let call = async {
+                let _lane = lanes.acquire().await.map_err(|_| IssuerError::NoAnswer)?;
+                let url = endpoint.await?;
+                let body = fetcher.post(&url, form, credentials).await?;
+                object(&body).map_err(|fault| IssuerError::Unreadable { url: url.to_string(), fault })
+            };
+            let answer = tokio::time::timeout(timeout, call).await.unwrap_or(Err(IssuerError::NoAnswer));
+            match answer {
+                Ok(answer) => {
+                    trouble.over();
+                    Ok(Arc::new(answer))
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "introspection failed");
+                    trouble.failed(error.clone(), clock(), TOLERATED);
+                    Err(error)
+                }
+            }
+        }
+    }
+
+    /// The form, and the `Authorization` field if the credentials go there.
+    fn question(&self, token: &AccessToken) -> (String, Option<HeaderValue>) {
+        let mut form = Serializer::new(String::new());
+        form.append_pair("token", token.reveal()).append_pair("token_type_hint", "access_token");
+        match &self.client.auth {
+            IssuerClientAuth::SecretBasic(secret) => (form.finish(), basic(&self.client.id, secret.reveal())),
+            IssuerClientAuth::SecretPost(secret) => {
+                form.append_pair("client_id", &self.client.id);
+                form.append_pair("client_secret", secret.reveal());
+                (form.finish(), None)
+            }
+        }
+    }
+
+    fn unavailable(&self, error: &IssuerError, rest: Duration) -> TokenError {
+        TokenError::IssuerUnavailable {
+            issuer: self.issuer.clone(),
+            cause: error.to_string(),
+            retry_after: rest.max(SOON),
+        }
+    }
+}
+
+/// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
+fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
+    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
+    let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
+    let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 6749 §2.3.1, Appendix B.
+    #[test]
+    fn basic_credentials_are_form_encoded() {
+        let table = [("pforte", "secret", "pforte:secret"), ("a:b", "p +%é", "a%3Ab:p+%2B%25%C3%A9")];
+        for (id, secret, plain) in table {
+            let expected = format!("Basic {}", STANDARD.encode(plain));
+            assert_eq!(basic(id, secret).unwrap().to_str().unwrap(), expected);
+        }
+    }
+}

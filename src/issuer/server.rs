@@ -1,0 +1,272 @@
+//! One authorization server: its metadata, its keys, and its answers about tokens.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use url::Url;
+
+use super::error::IssuerError;
+use super::fetch::Fetcher;
+use super::introspection::{Introspector, SOON};
+use super::kept::{Clock, Kept, REFRESH_AFTER};
+use super::keys::{Digest, KeySet, Verdict};
+use super::metadata::Metadata;
+use crate::config::{AuthorizationServer, TokenType, Validation};
+use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
+
+/// Keys older than this verify nothing: their issuer has been away for too long (TOK-30, KEYS-005).
+const KEYS_EXPIRE_AFTER: Duration = Duration::from_secs(3600);
+
+/// Unknown key ids cause at most one fetch in this time (KEYS-001).
+const REFETCH_PAUSE: Duration = Duration::from_secs(10);
+
+/// How an authorization server is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerStatus {
+    /// The issuer identifier.
+    pub issuer: String,
+    /// Whether its tokens can be checked.
+    pub health: Health,
+    /// Its last failure, if nothing went well since; for operators.
+    pub complaint: Option<String>,
+}
+
+/// Whether an issuer's tokens can be checked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// No: requests with its tokens get 503.
+    Away,
+    /// Yes.
+    Ready,
+    /// Yes, with keys that should have been renewed by now.
+    Stale,
+}
+
+/// One configured authorization server and what is known of it.
+pub(super) struct Server {
+    pub(super) settings: AuthorizationServer,
+    pub(super) requirements: Requirements,
+    fetcher: Fetcher,
+    metadata: Arc<Kept<Metadata>>,
+    keys: Arc<Kept<KeySet>>,
+    introspector: Option<Introspector>,
+    refetched: Mutex<Option<Instant>>,
+    clock: Clock,
+}
+
+impl Server {
+    pub(super) fn new(
+        settings: &AuthorizationServer,
+        reading: &Reading,
+        clock: &Clock,
+    ) -> Result<Self, IssuerError> {
+        let fetcher = Fetcher::new(settings)?;
+        let issuer = &settings.issuer;
+        let introspector = match (settings.validation, &settings.client) {
+            (Validation::Jwt, _) => None,
+            (Validation::Both | Validation::Introspection, None) => {
+                return Err(IssuerError::ClientMissing { issuer: issuer.clone() });
+            }
+            (Validation::Both | Validation::Introspection, Some(client)) => Some(Introspector::new(
+                issuer,
+                fetcher.clone(),
+                client.clone(),
+                settings.timeout,
+                Arc::clone(clock),
+            )),
+        };
+        Ok(Self {
+            settings: settings.clone(),
+            requirements: requirements(settings, reading),
+            fetcher,
+            metadata: Arc::new(Kept::new(Arc::clone(clock))),
+            keys: Arc::new(Kept::new(Arc::clone(clock))),
+            introspector,
+            refetched: Mutex::new(None),
+            clock: Arc::clone(clock),
+        })
+    }
+
+    /// The last good metadata, fetched if there is none yet.
+    pub(super) async fn metadata(self: &Arc<Self>) -> Result<Arc<Metadata>, IssuerError> {
+        match self.metadata.last_good() {
+            Some((metadata, _)) => Ok(metadata),
+            None => self.renew_metadata().await,
+        }
+    }
+
+    /// Renews what is due; failures show in [`Server::status`].
+    pub(super) async fn refresh(self: &Arc<Self>) {
+        if self.metadata.due() {
+            let _ = self.renew_metadata().await;
+        }
+        if self.settings.validation != Validation::Introspection && self.keys.due() {
+            let _ = self.renew_keys().await;
+        }
+    }
+
+    /// Verifies the signature and yields the identity of the key set that did.
+    pub(super) async fn verify(self: &Arc<Self>, jws: &Jws<'_>) -> Result<Digest, TokenError> {
+        let keys = self.usable_keys().await.map_err(|error| self.unavailable(&error))?;
+        let verdict = keys.verify(jws);
+        // With a `kid` the issuer said which key: if that one did not sign, no newer set will help.
+        let final_word = match verdict {
+            Verdict::Verified => true,
+            Verdict::NoKey => false,
+            Verdict::Wrong => jws.kid().is_some(),
+        };
+        if final_word {
+            return self.judged(verdict, &keys, jws);
+        }
+        let keys = self.newer_keys(keys).await?;
+        self.judged(keys.verify(jws), &keys, jws)
+    }
+
+    /// The identity of the keys that verify now, if any do.
+    pub(super) fn current_keys(&self) -> Option<Digest> {
+        let (keys, age) = self.keys.last_good()?;
+        (age < KEYS_EXPIRE_AFTER).then(|| keys.identity())
+    }
+
+    /// Asks about a token.
+    pub(super) async fn introspect(
+        self: &Arc<Self>,
+        token: &AccessToken,
+        digest: Digest,
+    ) -> Result<Arc<Map<String, Value>>, TokenError> {
+        let Some(introspector) = &self.introspector else { return Err(TokenError::OpaqueUnsupported) };
+        let configured = self.settings.introspection_url.clone();
+        let endpoint = Arc::clone(self).endpoint("introspection_endpoint", configured);
+        introspector.ask(token, digest, endpoint).await
+    }
+
+    pub(super) fn status(&self) -> IssuerStatus {
+        let asked = self.introspector.as_ref().and_then(Introspector::pausing);
+        let (health, complaint) = match (self.settings.validation, asked) {
+            (_, Some(error)) => (Health::Away, Some(error)),
+            (Validation::Introspection, None) => (Health::Ready, self.metadata.trouble()),
+            (Validation::Both | Validation::Jwt, None) => {
+                let trouble = self.keys.trouble().or_else(|| self.metadata.trouble());
+                (self.keys_health(), trouble)
+            }
+        };
+        let complaint = complaint.map(|error| error.to_string());
+        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint }
+    }
+
+    /// How many wait for this server.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.keys.waiting() + self.introspector.as_ref().map_or(0, Introspector::waiting)
+    }
+
+    fn keys_health(&self) -> Health {
+        match self.keys.last_good() {
+            Some((_, age)) if age < REFRESH_AFTER.saturating_mul(2) => Health::Ready,
+            Some((_, age)) if age < KEYS_EXPIRE_AFTER => Health::Stale,
+            Some(_) | None => Health::Away,
+        }
+    }
+
+    async fn usable_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
+        match self.keys.last_good() {
+            Some((keys, age)) if age < KEYS_EXPIRE_AFTER => Ok(keys),
+            Some(_) | None => self.renew_keys().await,
+        }
+    }
+
+    /// A set fetched after `seen` was, if one may be fetched now; else `seen` itself.
+    async fn newer_keys(self: &Arc<Self>, seen: Arc<KeySet>) -> Result<Arc<KeySet>, TokenError> {
+        let newest = || self.keys.last_good().map(|(keys, _)| keys);
+        if let Some(newer) = newest().filter(|keys| !Arc::ptr_eq(keys, &seen)) {
+            return Ok(newer);
+        }
+        let server = Arc::clone(self);
+        let fetch = || server.fetch_keys();
+        match self.keys.renew_if(self.settings.timeout, || self.may_refetch(), fetch).await {
+            Some(renewed) => renewed.map_err(|error| self.unavailable(&error)),
+            None => Ok(newest().unwrap_or(seen)),
+        }
+    }
+
+    /// Whether an unknown key may cause a fetch now; a yes counts.
+    fn may_refetch(&self) -> bool {
+        let now = (self.clock)();
+        if self.keys.pause().is_some() {
+            return false;
+        }
+        let mut last = self.refetched.lock().unwrap_or_else(PoisonError::into_inner);
+        let allowed = last.is_none_or(|last| now.saturating_duration_since(last) >= REFETCH_PAUSE);
+        if allowed {
+            *last = Some(now);
+        }
+        allowed
+    }
+
+    fn judged(&self, verdict: Verdict, keys: &KeySet, jws: &Jws<'_>) -> Result<Digest, TokenError> {
+        let issuer = self.settings.issuer.clone();
+        match verdict {
+            Verdict::Verified => Ok(keys.identity()),
+            Verdict::NoKey => {
+                let kid = Quoted::new(jws.kid().unwrap_or_default());
+                Err(TokenError::KeyUnknown { issuer, kid })
+            }
+            Verdict::Wrong => Err(TokenError::SignatureInvalid { issuer }),
+        }
+    }
+
+    async fn renew_metadata(self: &Arc<Self>) -> Result<Arc<Metadata>, IssuerError> {
+        let server = Arc::clone(self);
+        let fetch = || async move {
+            let settings = &server.settings;
+            Metadata::fetch(&server.fetcher, &settings.issuer, settings.metadata_url.as_ref()).await
+        };
+        self.metadata.renew(self.settings.timeout, fetch).await
+    }
+
+    async fn renew_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
+        let server = Arc::clone(self);
+        self.keys.renew(self.settings.timeout, || server.fetch_keys()).await
+    }
+
+    async fn fetch_keys(self: Arc<Self>) -> Result<KeySet, IssuerError> {
+        let url = Arc::clone(&self).endpoint("jwks_uri", self.settings.jwks_url.clone()).await?;
+        KeySet::read(&self.fetcher.fetch(&url).await?, &url)
+    }
+
+    /// The configured address, or the one the metadata gives.
+    async fn endpoint(
+        self: Arc<Self>,
+        member: &'static str,
+        configured: Option<Url>,
+    ) -> Result<Url, IssuerError> {
+        match configured {
+            Some(url) => Ok(url),
+            None => self.metadata().await?.endpoint(member, &self.settings.issuer),
+        }
+    }
+
+    fn unavailable(&self, error: &IssuerError) -> TokenError {
+        TokenError::IssuerUnavailable {
+            issuer: self.settings.issuer.clone(),
+            cause: error.to_string(),
+            retry_after: self.keys.pause().unwrap_or(SOON).max(SOON),
+        }
+    }
+}
+
+fn requirements(settings: &AuthorizationServer, reading: &Reading) -> Requirements {
+    Requirements {
+        issuer: settings.issuer.clone(),
+        audience: settings.audience.clone(),
+        skew: settings.clock_skew,
+        max_lifetime: settings.max_lifetime,
+        types: match settings.token_type {
+            TokenType::AccessToken => TypeRule::AccessTokenOnly,
+            TokenType::Any => TypeRule::AnyButForeign,
+        },
+        names: settings.claims.clone(),
+        reading: reading.clone(),
+    }
+}

@@ -1,0 +1,248 @@
+//! Finds out whose token it is and whether that issuer stands behind it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::error::IssuerError;
+use super::kept::Clock;
+use super::keys::{Digest, sha256};
+use super::memory::{Memory, Remembered};
+use super::server::{IssuerStatus, Server};
+use crate::config::{AuthorizationServer, Validation};
+use crate::token::{AccessToken, Jws, Presented, Quoted, Reading, TokenError, TokenShape, VerifiedClaims};
+
+/// How often it is looked whether something is due.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// A refusal is remembered no longer than this: the token may become active (KEYS-025).
+const REFUSED_FOR: Duration = Duration::from_secs(10);
+
+/// All trusted issuers.
+pub struct Issuers {
+    servers: Vec<Arc<Server>>,
+    memory: Memory,
+    clock: Clock,
+}
+
+impl std::fmt::Debug for Issuers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.servers.iter().map(|server| &server.settings.issuer)).finish()
+    }
+}
+
+impl Issuers {
+    /// Sets up the clients of all configured servers and contacts none.
+    ///
+    /// # Errors
+    /// A trust anchor that cannot be read, a server that introspects without client, or several for opaque tokens.
+    pub fn new(servers: &[AuthorizationServer], reading: &Reading) -> Result<Self, IssuerError> {
+        Self::with_clock(servers, reading, Arc::new(Instant::now))
+    }
+
+    pub(super) fn with_clock(
+        servers: &[AuthorizationServer],
+        reading: &Reading,
+        clock: Clock,
+    ) -> Result<Self, IssuerError> {
+        let mut opaque = servers.iter().filter(|server| server.opaque);
+        if let (Some(first), Some(second)) = (opaque.next(), opaque.next()) {
+            return Err(IssuerError::SeveralOpaque {
+                first: first.issuer.clone(),
+                second: second.issuer.clone(),
+            });
+        }
+        let servers: Result<_, _> =
+            servers.iter().map(|server| Server::new(server, reading, &clock).map(Arc::new)).collect();
+        Ok(Self { servers: servers?, memory: Memory::new(), clock })
+    }
+
+    /// Verifies the credential of a request that arrived at `now`; `None` when it has none.
+    ///
+    /// Waits no longer than the issuer's `timeout`. The claims' times are `token::Caller::admit`'s to judge.
+    ///
+    /// # Errors
+    /// The token is not this issuer's, not for us, or its issuer cannot be asked.
+    pub async fn verify(
+        &self,
+        presented: &Presented,
+        now: Timestamp,
+    ) -> Result<Option<VerifiedClaims>, TokenError> {
+        let token = match presented {
+            Presented::None => return Ok(None),
+            // Nothing rests on a proof that nobody checks (TOK-62, TOK-63).
+            Presented::Dpop { .. } => return Err(TokenError::DpopUnsupported),
+            Presented::Bearer(token) => token,
+        };
+        let digest = sha256(token.reveal().as_bytes());
+        if let Some(claims) = self.remembered(&digest).await? {
+            return Ok(Some(claims));
+        }
+        let verified = match token.shape() {
+            TokenShape::Opaque => {
+                let position = self.servers.iter().position(|server| server.settings.opaque);
+                let (position, server) = self.server(position).ok_or(TokenError::OpaqueUnsupported)?;
+                self.introspected(Question { position, server, token, digest, now }).await
+            }
+            TokenShape::Jwt => self.jwt(token, digest, now).await,
+        };
+        verified.map(Some)
+    }
+
+    /// The issuer's own metadata: the last good one, fetched if there is none yet.
+    pub async fn metadata(&self, issuer: &str) -> Option<Arc<Value>> {
+        let server = self.servers.iter().find(|server| server.settings.issuer == issuer)?;
+        server.metadata().await.ok().map(|metadata| metadata.document())
+    }
+
+    /// Renews metadata and keys that are due, one server after the other.
+    pub async fn refresh(&self) {
+        for server in &self.servers {
+            server.refresh().await;
+        }
+    }
+
+    /// Keeps metadata and keys fresh until `stop`; to be run on a task of its own.
+    pub async fn keep_fresh(&self, stop: CancellationToken) {
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let work = async {
+            loop {
+                look.tick().await;
+                self.refresh().await;
+            }
+        };
+        stop.run_until_cancelled(work).await;
+    }
+
+    /// How all servers are doing, for readiness.
+    #[must_use]
+    pub fn status(&self) -> Vec<IssuerStatus> {
+        self.servers.iter().map(|server| server.status()).collect()
+    }
+
+    /// How many requests wait for any server.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.servers.iter().map(|server| server.waiting()).sum()
+    }
+
+    fn server(&self, position: Option<usize>) -> Option<(usize, &Arc<Server>)> {
+        position.and_then(|position| Some((position, self.servers.get(position)?)))
+    }
+
+    /// What is known of the token, as long as what it rests on stands.
+    async fn remembered(&self, digest: &Digest) -> Result<Option<VerifiedClaims>, TokenError> {
+        let now = (self.clock)();
+        if let Some(known) = self.memory.good(digest, now).await {
+            let current = self.servers.get(known.server).and_then(|server| server.current_keys());
+            // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
+            return Ok((known.keys.is_none() || known.keys == current).then_some(known.finding));
+        }
+        self.memory.refused(digest, now).await.map_or(Ok(None), Err)
+    }
+
+    async fn jwt(
+        &self,
+        token: &AccessToken,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Result<VerifiedClaims, TokenError> {
+        let issuer = Jws::unverified_issuer(token)?;
+        let position = self.servers.iter().position(|server| server.settings.issuer == issuer);
+        let unknown = || TokenError::IssuerUnknown { issuer: Quoted::new(&issuer) };
+        let (position, server) = self.server(position).ok_or_else(unknown)?;
+        let question = Question { position, server, token, digest, now };
+        match server.settings.validation {
+            Validation::Introspection => self.introspected(question).await,
+            Validation::Jwt => {
+                let jws = Jws::read(token)?;
+                let keys = checked(server, &jws).await?;
+                let claims = VerifiedClaims::from_jwt(jws.unverified(), &server.requirements)?;
+                self.keep(&question, Some(keys), claims.clone()).await;
+                Ok(claims)
+            }
+            Validation::Both => {
+                let jws = Jws::read(token)?;
+                let keys = checked(server, &jws).await?;
+                let answer = server.introspect(token, digest).await?;
+                let claims = VerifiedClaims::from_both(jws.unverified(), &answer, &server.requirements);
+                self.answered(&question, Some(keys), claims).await
+            }
+        }
+    }
+
+    async fn introspected(&self, question: Question<'_>) -> Result<VerifiedClaims, TokenError> {
+        let answer = question.server.introspect(question.token, question.digest).await?;
+        let claims = VerifiedClaims::from_introspection(&answer, &question.server.requirements);
+        self.answered(&question, None, claims).await
+    }
+
+    /// Remembers a verified signature until the token expires.
+    async fn keep(&self, question: &Question<'_>, keys: Option<Digest>, claims: VerifiedClaims) {
+        let skew = question.server.settings.clock_skew;
+        let left = question.left(&claims).map(|left| left.saturating_add(skew));
+        if let Some(until) = left.and_then(|left| (self.clock)().checked_add(left)) {
+            let known = Remembered { server: question.position, keys, until, finding: claims };
+            self.memory.keep(question.digest, known).await;
+        }
+    }
+
+    /// Remembers an answer as long as configured: never beyond `exp`, and not at all without it (TOK-44).
+    async fn answered(
+        &self,
+        question: &Question<'_>,
+        keys: Option<Digest>,
+        answer: Result<VerifiedClaims, TokenError>,
+    ) -> Result<VerifiedClaims, TokenError> {
+        let cap = question.server.settings.introspection_cache;
+        let (now, server) = ((self.clock)(), question.position);
+        let life = match &answer {
+            Ok(claims) => question.left(claims).map(|left| left.min(cap)),
+            Err(_) => Some(cap.min(REFUSED_FOR)),
+        };
+        let until = life.filter(|life| !life.is_zero()).and_then(|life| now.checked_add(life));
+        match (&answer, until) {
+            (_, None) => (),
+            (Ok(claims), Some(until)) => {
+                let known = Remembered { server, keys, until, finding: claims.clone() };
+                self.memory.keep(question.digest, known).await;
+            }
+            (Err(refusal), Some(until)) => {
+                let known = Remembered { server, keys, until, finding: refusal.clone() };
+                self.memory.keep_refusal(question.digest, known).await;
+            }
+        }
+        answer
+    }
+}
+
+/// A token and whom it is put to.
+struct Question<'q> {
+    position: usize,
+    server: &'q Arc<Server>,
+    token: &'q AccessToken,
+    digest: Digest,
+    now: Timestamp,
+}
+
+impl Question<'_> {
+    /// The time until `exp`; zero when it is over, `None` when the token does not say.
+    fn left(&self, claims: &VerifiedClaims) -> Option<Duration> {
+        let left = claims.expires()?.duration_since(self.now);
+        Some(Duration::try_from(left).unwrap_or(Duration::ZERO))
+    }
+}
+
+/// Checks kind, algorithm and signature (TOK-20 … TOK-23) and yields the identity of the keys.
+async fn checked(server: &Arc<Server>, jws: &Jws<'_>) -> Result<Digest, TokenError> {
+    jws.check_type(server.requirements.types)?;
+    if !server.settings.algorithms.contains(&jws.algorithm()) {
+        let algorithm = Quoted::new(&format!("{:?}", jws.algorithm()));
+        return Err(TokenError::AlgorithmRefused { algorithm });
+    }
+    server.verify(jws).await
+}

@@ -1,0 +1,449 @@
+//! What a request head must look like before anybody reads meaning into it.
+//!
+//! HTTP libraries forward what RFC 9110 leaves to the server: foreign authorities, two `Host` fields, upgrades, unknown
+//! methods. A server behind us may read those differently from us, so each is refused here (HTTP-3, -6, -17, TLS-7).
+
+use std::net::IpAddr;
+
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, ORIGIN, RANGE, TE,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::uri::{Authority, Scheme};
+use http::{HeaderMap, HeaderName, Method, StatusCode, Version};
+use url::Url;
+
+/// Which protocol a connection speaks; settled by ALPN, never guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1 (and 1.0).
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// Why a request head is refused before it is classified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// `Host`, `:authority` or the absolute target name another server.
+    AuthorityForeign,
+    /// `Host` and the target's authority differ, or carry user information.
+    AuthorityMismatch,
+    /// `Connection` names a field that is not the connection's.
+    ConnectionField,
+    /// An `Expect` we do not know.
+    ExpectationUnknown,
+    /// `Content-Length` and `Transfer-Encoding` do not give one body length.
+    FramingAmbiguous,
+    /// A field name that another server could take for a framing field.
+    HeaderNameAmbiguous,
+    /// The fields together, one of them, or their number exceed the limit.
+    HeadersTooLarge,
+    /// Bytes that are no HTTP/1.1 request head.
+    HeadMalformed,
+    /// No `Host`, an empty one, or no `:authority`.
+    HostMissing,
+    /// More than one `Host`.
+    HostRepeated,
+    /// CONNECT or TRACE.
+    MethodForbidden,
+    /// A method we do not implement; methods are case-sensitive.
+    MethodUnknown,
+    /// The target's scheme is not the connection's.
+    SchemeMismatch,
+    /// The target is in asterisk or authority form.
+    TargetForm,
+    /// The target exceeds the limit.
+    TargetTooLong,
+    /// `TE` asks for something other than `trailers`.
+    TransferExtension,
+    /// A protocol upgrade.
+    Upgrade,
+    /// Neither HTTP/1.0, HTTP/1.1 nor HTTP/2.
+    VersionUnsupported,
+}
+
+impl Refusal {
+    /// The status that answers it.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::AuthorityForeign => StatusCode::MISDIRECTED_REQUEST,
+            Self::ExpectationUnknown => StatusCode::EXPECTATION_FAILED,
+            Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::MethodForbidden => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodUnknown => StatusCode::NOT_IMPLEMENTED,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::VersionUnsupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+            Self::AuthorityMismatch
+            | Self::ConnectionField
+            | Self::FramingAmbiguous
+            | Self::HeaderNameAmbiguous
+            | Self::HeadMalformed
+            | Self::HostMissing
+            | Self::HostRepeated
+            | Self::SchemeMismatch
+            | Self::TargetForm
+            | Self::TransferExtension
+            | Self::Upgrade => StatusCode::BAD_REQUEST,
+        }
+    }
+
+    /// The stable reason id.
+    #[must_use]
+    pub fn reason_id(self) -> &'static str {
+        match self {
+            Self::AuthorityForeign => "authority-foreign",
+            Self::AuthorityMismatch => "authority-mismatch",
+            Self::ConnectionField => "connection-field",
+            Self::ExpectationUnknown => "expectation-unknown",
+            Self::FramingAmbiguous => "framing-ambiguous",
+            Self::HeaderNameAmbiguous => "header-name-ambiguous",
+            Self::HeadersTooLarge => "headers-too-large",
+            Self::HeadMalformed => "head-malformed",
+            Self::HostMissing => "host-missing",
+            Self::HostRepeated => "host-repeated",
+            Self::MethodForbidden => "method-forbidden",
+            Self::MethodUnknown => "method-unknown",
+            Self::SchemeMismatch => "scheme-mismatch",
+            Self::TargetForm => "target-form",
+            Self::TargetTooLong => "target-too-long",
+            Self::TransferExtension => "transfer-extension",
+            Self::Upgrade => "upgrade-refused",
+            Self::VersionUnsupported => "version-unsupported",
+        }
+    }
+
+    /// One sentence for the client.
+    #[must_use]
+    pub fn sentence(self) -> &'static str {
+        match self {
+            Self::AuthorityForeign => "The request is addressed to another server.",
+            Self::AuthorityMismatch => "Host and request target name different servers.",
+            Self::ConnectionField => "The Connection header names a field that is not its own.",
+            Self::ExpectationUnknown => "Only the expectation 100-continue is supported.",
+            Self::FramingAmbiguous => "The length of the request body is ambiguous.",
+            Self::HeaderNameAmbiguous => "A header field name is ambiguous.",
+            Self::HeadersTooLarge => "The header fields are too large.",
+            Self::HeadMalformed => "The request is not well-formed HTTP.",
+            Self::HostMissing => "The request names no host.",
+            Self::HostRepeated => "The request names more than one host.",
+            Self::MethodForbidden => "This method is not allowed.",
+            Self::MethodUnknown => "This method is not implemented.",
+            Self::SchemeMismatch => "The scheme of the target is not that of the connection.",
+            Self::TargetForm => "The request target must be a path.",
+            Self::TargetTooLong => "The request target is too long.",
+            Self::TransferExtension => "The TE header may only say trailers.",
+            Self::Upgrade => "Protocol upgrades are not supported.",
+            Self::VersionUnsupported => "This HTTP version is not supported.",
+        }
+    }
+}
+
+/// What the checks compare with: who we are, and what fits.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    host: String,
+    port: u16,
+    scheme: Scheme,
+    /// Ports on which a loopback name is also ours.
+    loopback_ports: Vec<u16>,
+    target_bytes: usize,
+}
+
+impl Rules {
+    /// Rules for a public URL; `listen_ports` are those on which loopback names are accepted too, so that health
+    /// checks and people on the machine itself reach it.
+    #[must_use]
+    pub fn new(public_url: &Url, listen_ports: Vec<u16>, target_bytes: usize) -> Self {
+        Self {
+            host: public_url.host_str().unwrap_or_default().to_ascii_lowercase(),
+            port: public_url.port_or_known_default().unwrap_or(443),
+            scheme: if public_url.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
+            loopback_ports: listen_ports,
+            target_bytes,
+        }
+    }
+
+    fn ours(&self, authority: &Authority) -> bool {
+        let default_port = if self.scheme == Scheme::HTTP { 80 } else { 443 };
+        let port = authority.port_u16().unwrap_or(default_port);
+        let host = authority.host();
+        (host.eq_ignore_ascii_case(&self.host) && port == self.port)
+            || (loopback(host) && self.loopback_ports.contains(&port))
+    }
+}
+
+fn loopback(host: &str) -> bool {
+    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
+    host.eq_ignore_ascii_case("localhost") || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Whether a request head may be interpreted at all. `sni` is the name asked for in the TLS handshake.
+///
+/// # Errors
+/// The first rule that the head breaks.
+pub fn admissible(head: &Parts, rules: &Rules, over: Over<'_>) -> Result<(), Refusal> {
+    if head.uri.to_string().len() > rules.target_bytes {
+        return Err(Refusal::TargetTooLong);
+    }
+    method(&head.method)?;
+    names(&head.headers)?;
+    connection(&head.headers)?;
+    fields(&head.headers)?;
+    let authority = authority(head, over)?;
+    if !rules.ours(&authority) {
+        return Err(Refusal::AuthorityForeign);
+    }
+    if over.sni.is_some_and(|sni| !sni.eq_ignore_ascii_case(authority.host())) {
+        return Err(Refusal::AuthorityForeign);
+    }
+    if !head.uri.path().starts_with('/') {
+        return Err(Refusal::TargetForm);
+    }
+    Ok(())
+}
+
+/// What the connection below a request is.
+#[derive(Debug, Clone, Copy)]
+pub struct Over<'a> {
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Its scheme; absent when TLS ends in front of us and the scheme is unknown.
+    pub scheme: Option<&'a Scheme>,
+    /// The server name of the TLS handshake.
+    pub sni: Option<&'a str>,
+}
+
+fn method(method: &Method) -> Result<(), Refusal> {
+    // HTTP-17: TRACE would echo the Authorization field; CONNECT would make us a tunnel.
+    if *method == Method::TRACE || *method == Method::CONNECT {
+        return Err(Refusal::MethodForbidden);
+    }
+    let known = [
+        Method::DELETE,
+        Method::GET,
+        Method::HEAD,
+        Method::OPTIONS,
+        Method::PATCH,
+        Method::POST,
+        Method::PUT,
+    ];
+    if known.contains(method) { Ok(()) } else { Err(Refusal::MethodUnknown) }
+}
+
+/// CGI-style servers fold `_` into `-`: these twins would be framing or identity to them.
+fn names(headers: &HeaderMap) -> Result<(), Refusal> {
+    let framing = [&CONTENT_LENGTH, &TRANSFER_ENCODING, &HOST, &TE, &UPGRADE, &EXPECT];
+    let twin = |name: &HeaderName| {
+        name.as_str().contains('_') && framing.iter().any(|f| f.as_str() == name.as_str().replace('_', "-"))
+    };
+    if headers.keys().any(twin) { Err(Refusal::HeaderNameAmbiguous) } else { Ok(()) }
+}
+
+/// `Connection: Authorization` would have one hop see a credential or a precondition and the next not (HTTP-2).
+fn connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    const END_TO_END: [HeaderName; 6] = [AUTHORIZATION, CACHE_CONTROL, COOKIE, HOST, ORIGIN, RANGE];
+    let named = headers.get_all(CONNECTION).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    for name in named.filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok()) {
+        let groups = ["accept", "content-", "dpop", "if-", "prefer"];
+        if END_TO_END.contains(&name) || groups.iter().any(|group| name.as_str().starts_with(group)) {
+            return Err(Refusal::ConnectionField);
+        }
+    }
+    Ok(())
+}
+
+fn fields(headers: &HeaderMap) -> Result<(), Refusal> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let length = lengths.next();
+    if lengths.next().is_some()
+        || (length.is_some() && headers.contains_key(TRANSFER_ENCODING))
+        || length.is_some_and(|l| l.is_empty() || !l.as_bytes().iter().all(u8::is_ascii_digit))
+    {
+        return Err(Refusal::FramingAmbiguous);
+    }
+    if headers.contains_key(UPGRADE) {
+        return Err(Refusal::Upgrade);
+    }
+    if headers.get_all(TE).iter().any(|te| !te.as_bytes().eq_ignore_ascii_case(b"trailers")) {
+        return Err(Refusal::TransferExtension);
+    }
+    if headers.get_all(EXPECT).iter().any(|e| !e.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(Refusal::ExpectationUnknown);
+    }
+    Ok(())
+}
+
+/// The one authority that a request names (RFC 9112 §3.2, RFC 9113 §8.3.1).
+fn authority(head: &Parts, over: Over<'_>) -> Result<Authority, Refusal> {
+    let mut hosts = head.headers.get_all(HOST).iter();
+    let host = hosts.next();
+    if hosts.next().is_some() {
+        return Err(Refusal::HostRepeated);
+    }
+    let host = match host {
+        Some(value) if value.is_empty() => return Err(Refusal::HostMissing),
+        Some(value) => {
+            Some(Authority::try_from(value.as_bytes()).map_err(|_invalid| Refusal::AuthorityMismatch)?)
+        }
+        None => None,
+    };
+    let target = head.uri.authority();
+    let one = match (&host, target) {
+        (Some(host), Some(target)) if !same(host, target) => return Err(Refusal::AuthorityMismatch),
+        (_, Some(target)) if over.protocol == Protocol::Http2 => target.clone(),
+        (Some(host), _) => host.clone(),
+        // HTTP/1.1 demands Host even when the target is absolute.
+        (None, _) => return Err(Refusal::HostMissing),
+    };
+    if one.as_str().contains('@') || one.as_str().ends_with(':') || head.version < Version::HTTP_10 {
+        return Err(Refusal::AuthorityMismatch);
+    }
+    match (head.uri.scheme(), over.scheme) {
+        (Some(named), Some(real)) if named != real => Err(Refusal::SchemeMismatch),
+        (Some(named), None) if *named != Scheme::HTTP && *named != Scheme::HTTPS => {
+            Err(Refusal::SchemeMismatch)
+        }
+        (Some(_) | None, _) => Ok(one),
+    }
+}
+
+fn same(a: &Authority, b: &Authority) -> bool {
+    a.as_str().eq_ignore_ascii_case(b.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(method: &str, target: &str, version: Version, fields: &[(&str, &str)]) -> Parts {
+        let mut builder = http::Request::builder().method(method).uri(target).version(version);
+        for (name, value) in fields {
+            builder = builder.header(*name, *value);
+        }
+        builder.body(()).unwrap().into_parts().0
+    }
+
+    fn rules() -> Rules {
+        Rules::new(&Url::parse("https://gw.test/fhir").unwrap(), vec![8443], 60)
+    }
+
+    const H: (&str, &str) = ("host", "gw.test");
+
+    /// HTTP-3, HTTP-6, HTTP-9, HTTP-17 and the hostile classes `header` and `h1-framing`, over HTTP/1.1.
+    #[test]
+    fn http1_heads() {
+        use Refusal as R;
+        let long = format!("/{}", "x".repeat(60));
+        let table: &[(&str, &str, &[(&str, &str)], Option<Refusal>)] = &[
+            ("GET", "/fhir/Patient/1", &[H], None),
+            ("GET", "/fhir/Patient/1", &[("host", "GW.test:443")], None),
+            ("GET", "/fhir/Patient/1", &[("host", "gw.test:8443")], Some(R::AuthorityForeign)),
+            ("GET", "/fhir/Patient/1", &[("host", "127.0.0.1:8443")], None),
+            ("GET", "/fhir/Patient/1", &[("host", "[::1]:8443")], None),
+            ("GET", "/fhir/Patient/1", &[("host", "localhost:8443")], None),
+            ("GET", "/fhir/Patient/1", &[("host", "localhost:8444")], Some(R::AuthorityForeign)),
+            ("GET", "/fhir/Patient/1", &[("host", "127.0.0.1.evil.test:8443")], Some(R::AuthorityForeign)),
+            ("GET", "/fhir/Patient/1", &[("host", "evil.test")], Some(R::AuthorityForeign)),
+            ("GET", "/fhir/Patient/1", &[("host", "u@gw.test")], Some(R::AuthorityMismatch)),
+            ("GET", "/fhir/Patient/1", &[("host", "gw.test:")], Some(R::AuthorityMismatch)),
+            ("GET", "/fhir/Patient/1", &[("host", "gw.test/x")], Some(R::AuthorityMismatch)),
+            ("GET", "/fhir/Patient/1", &[("host", "")], Some(R::HostMissing)),
+            ("GET", "/fhir/Patient/1", &[], Some(R::HostMissing)),
+            ("GET", "/fhir/Patient/1", &[H, H], Some(R::HostRepeated)),
+            ("GET", "https://gw.test/fhir", &[H], None),
+            ("GET", "http://gw.test/fhir", &[H], Some(R::SchemeMismatch)),
+            ("GET", "https://evil.test/fhir", &[H], Some(R::AuthorityMismatch)),
+            ("GET", "https://evil.test/fhir", &[("host", "evil.test")], Some(R::AuthorityForeign)),
+            ("GET", "https://gw.test/fhir", &[], Some(R::HostMissing)),
+            ("OPTIONS", "/fhir", &[H], None),
+            ("OPTIONS", "*", &[H], Some(R::TargetForm)),
+            ("GET", &long, &[H], Some(R::TargetTooLong)),
+            ("get", "/fhir", &[H], Some(R::MethodUnknown)),
+            ("PROPFIND", "/fhir", &[H], Some(R::MethodUnknown)),
+            ("TRACE", "/fhir", &[H], Some(R::MethodForbidden)),
+            ("CONNECT", "gw.test:443", &[H], Some(R::MethodForbidden)),
+            ("POST", "/fhir", &[H, ("content-length", "5")], None),
+            ("POST", "/fhir", &[H, ("content-length", "+5")], Some(R::FramingAmbiguous)),
+            ("POST", "/fhir", &[H, ("content-length", "5, 5")], Some(R::FramingAmbiguous)),
+            (
+                "POST",
+                "/fhir",
+                &[H, ("content-length", "5"), ("content-length", "6")],
+                Some(R::FramingAmbiguous),
+            ),
+            (
+                "POST",
+                "/fhir",
+                &[H, ("content-length", "5"), ("transfer-encoding", "chunked")],
+                Some(R::FramingAmbiguous),
+            ),
+            ("POST", "/fhir", &[H, ("transfer-encoding", "chunked")], None),
+            ("POST", "/fhir", &[H, ("transfer_encoding", "chunked")], Some(R::HeaderNameAmbiguous)),
+            ("POST", "/fhir", &[H, ("content_length", "5")], Some(R::HeaderNameAmbiguous)),
+            ("POST", "/fhir", &[H, ("x_patient", "p2")], None),
+            ("GET", "/fhir", &[H, ("connection", "close, X-Forwarded-For")], None),
+            ("GET", "/fhir", &[H, ("connection", "close, Authorization")], Some(R::ConnectionField)),
+            ("GET", "/fhir", &[H, ("connection", "If-Match")], Some(R::ConnectionField)),
+            ("GET", "/fhir", &[H, ("te", "trailers")], None),
+            ("GET", "/fhir", &[H, ("te", "gzip, chunked")], Some(R::TransferExtension)),
+            ("GET", "/fhir", &[H, ("expect", "100-Continue")], None),
+            ("GET", "/fhir", &[H, ("expect", "200-ok")], Some(R::ExpectationUnknown)),
+            ("GET", "/fhir", &[H, ("upgrade", "h2c"), ("connection", "upgrade")], Some(R::Upgrade)),
+            ("GET", "/fhir", &[H, ("upgrade", "websocket")], Some(R::Upgrade)),
+        ];
+        let over = Over { protocol: Protocol::Http1, scheme: Some(&Scheme::HTTPS), sni: None };
+        let wrong: Vec<_> = table
+            .iter()
+            .map(|row| (row, admissible(&head(row.0, row.1, Version::HTTP_11, row.2), &rules(), over).err()))
+            .filter(|(row, found)| row.3 != *found)
+            .collect();
+        assert!(wrong.is_empty(), "misjudged: {wrong:#?}");
+    }
+
+    /// RFC 9113 §8.3.1 and the hostile class `h2-frames`.
+    #[test]
+    fn http2_heads() {
+        use Refusal as R;
+        let table: &[(&str, &[(&str, &str)], Option<Refusal>)] = &[
+            ("https://gw.test/fhir", &[], None),
+            ("https://gw.test/fhir", &[H], None),
+            ("https://gw.test/fhir", &[("host", "evil.test")], Some(R::AuthorityMismatch)),
+            ("https://gw.test/fhir", &[("host", "a"), ("host", "b")], Some(R::HostRepeated)),
+            ("https://u:p@gw.test/fhir", &[], Some(R::AuthorityMismatch)),
+            ("http://gw.test/fhir", &[], Some(R::SchemeMismatch)),
+            ("/fhir", &[], Some(R::HostMissing)),
+            ("/fhir", &[H], None),
+            ("https://evil.test/fhir", &[], Some(R::AuthorityForeign)),
+            ("https://gw.test/fhir", &[("te", "gzip")], Some(R::TransferExtension)),
+        ];
+        let over = Over { protocol: Protocol::Http2, scheme: Some(&Scheme::HTTPS), sni: None };
+        let wrong: Vec<_> = table
+            .iter()
+            .map(|row| (row, admissible(&head("GET", row.0, Version::HTTP_2, row.1), &rules(), over).err()))
+            .filter(|(row, found)| row.2 != *found)
+            .collect();
+        assert!(wrong.is_empty(), "misjudged: {wrong:#?}");
+    }
+
+    /// TLS-7: the name in the handshake and the authority must agree.
+    #[test]
+    fn server_name() {
+        let asked = head("GET", "/fhir", Version::HTTP_11, &[H]);
+        let over = |sni| Over { protocol: Protocol::Http1, scheme: Some(&Scheme::HTTPS), sni };
+        assert_eq!(admissible(&asked, &rules(), over(Some("gw.test"))), Ok(()));
+        assert_eq!(admissible(&asked, &rules(), over(None)), Ok(()));
+        assert_eq!(admissible(&asked, &rules(), over(Some("other.test"))), Err(Refusal::AuthorityForeign));
+    }
+
+    /// Behind a proxy that ends TLS the target's scheme may be either.
+    #[test]
+    fn unknown_scheme() {
+        let over = Over { protocol: Protocol::Http1, scheme: None, sni: None };
+        let judged = |t| admissible(&head("GET", t, Version::HTTP_11, &[H]), &rules(), over);
+        assert_eq!(judged("https://gw.test/fhir"), Ok(()));
+        assert_eq!(judged("ftp://gw.test/fhir"), Err(Refusal::SchemeMismatch));
+    }
+}

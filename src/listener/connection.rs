@@ -1,0 +1,275 @@
+//! One client connection, from handshake to close.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use http::uri::Scheme;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use super::admissible::{Over, Protocol, admissible};
+use super::deliver::{Delivery, Pulse};
+use super::framing::HeadLimits;
+use super::guard::{Guard, Refused};
+use super::serve::{House, Service};
+
+/// Streams of one HTTP/2 connection at once.
+const STREAMS: u32 = 100;
+
+/// HTTP/2 flow-control windows and send buffer: what one stream, and one connection, can make us hold.
+const STREAM_WINDOW: u32 = 64 * 1024;
+const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// What is known of the connection that a request came over.
+#[derive(Debug, Clone)]
+pub struct Connection {
+    /// The client's address as the socket tells it.
+    pub peer: SocketAddr,
+    /// Our address.
+    pub local: SocketAddr,
+    /// The protocol, settled by ALPN.
+    pub protocol: Protocol,
+    /// What the TLS handshake told; absent without TLS.
+    pub tls: Option<TlsSession>,
+}
+
+/// What a TLS handshake told.
+#[derive(Debug, Clone)]
+pub struct TlsSession {
+    /// The protocol version, such as `TLSv1_3`.
+    pub version: String,
+    /// The cipher suite.
+    pub suite: String,
+    /// The server name asked for.
+    pub sni: Option<String>,
+    /// The client's certificate, DER, whose key it proved to hold.
+    pub client_certificate: Option<Vec<u8>>,
+}
+
+impl Connection {
+    fn over<'a>(&'a self) -> Over<'a> {
+        Over {
+            protocol: self.protocol,
+            scheme: self.tls.as_ref().map(|_| &Scheme::HTTPS),
+            sni: self.tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+        }
+    }
+}
+
+/// Serves one accepted socket to its end.
+pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: Arc<House<S>>) {
+    let Ok(local) = socket.local_addr() else { return };
+    let _refused = socket.set_nodelay(true);
+    let Some(store) = &house.tls else {
+        let connection = Connection { peer, local, protocol: Protocol::Http1, tls: None };
+        return serve_http1(socket, connection, house).await;
+    };
+    let handshake = tokio_rustls::TlsAcceptor::from(store.current()).accept(socket);
+    let done = tokio::select! {
+        done = tokio::time::timeout(house.limits.header_timeout, handshake) => done,
+        () = house.draining.cancelled() => return,
+    };
+    let stream = match done {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(cause)) => {
+            tracing::debug!(%peer, %cause, "handshake failed");
+            return;
+        }
+        Err(_elapsed) => {
+            tracing::debug!(%peer, "handshake took too long");
+            return;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    // ALPN decides: hyper-util's own detection would let bytes contradict it (ALPACA).
+    let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
+    let tls = TlsSession {
+        version: session.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default(),
+        suite: session.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite())).unwrap_or_default(),
+        sni: session.server_name().map(str::to_owned),
+        client_certificate: session
+            .peer_certificates()
+            .and_then(<[_]>::first)
+            .map(|leaf| leaf.as_ref().to_vec()),
+    };
+    let connection = Connection { peer, local, protocol, tls: Some(tls) };
+    match protocol {
+        Protocol::Http1 => serve_http1(stream, connection, house).await,
+        Protocol::Http2 => serve_http2(stream, connection, house).await,
+    }
+}
+
+async fn serve_http1<S: Service, T>(io: T, connection: Connection, house: Arc<House<S>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &house.limits;
+    let refused: Refused = Arc::new(OnceLock::new());
+    let heads = HeadLimits { target: limits.target_bytes, fields: limits.header_bytes };
+    let guard = Guard::http1(io, heads, limits.idle_timeout, Arc::clone(&refused));
+    let pulse = Pulse::new();
+    let front = Front::new(&house, connection, &pulse, Some(refused));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.header_timeout)
+        // hyper's floor is 8 KiB; the guard has judged the size before.
+        .max_buf_size((limits.header_bytes + limits.target_bytes + 1024).max(16 * 1024));
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), front));
+    tokio::select! {
+        ended = serving.as_mut() => return log_end(ended),
+        () = house.draining.cancelled() => {}
+        () = house.closing.cancelled() => return,
+    }
+    if pulse.is_quiet() {
+        return;
+    }
+    serving.as_mut().graceful_shutdown();
+    tokio::select! {
+        ended = serving => log_end(ended),
+        () = house.closing.cancelled() => {}
+    }
+}
+
+async fn serve_http2<S: Service, T>(io: T, connection: Connection, house: Arc<House<S>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let limits = &house.limits;
+    let pulse = Pulse::new();
+    let front = Front::new(&house, connection, &pulse, None);
+    let mut builder = http2::Builder::new(TokioExecutor::new());
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(limits.header_bytes).unwrap_or(u32::MAX))
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(STREAM_WINDOW as usize)
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(64)
+        .keep_alive_interval(limits.idle_timeout / 2)
+        .keep_alive_timeout(limits.header_timeout);
+    let guard = Guard::http2(io, limits.idle_timeout);
+    let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), front));
+    let idle = limits.idle_timeout;
+    let mut tick = tokio::time::interval((idle / 4).max(Duration::from_millis(5)));
+    let mut ending = false;
+    loop {
+        tokio::select! {
+            ended = serving.as_mut() => return log_end(ended),
+            () = house.closing.cancelled() => return,
+            () = house.draining.cancelled(), if !ending => {
+                ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            _ = tick.tick() => {
+                if pulse.stuck_for(idle) || (ending && pulse.idle_for(idle * 2)) {
+                    return;
+                }
+                if !ending && pulse.idle_for(idle) {
+                    ending = true;
+                    serving.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}
+
+fn log_end(ended: Result<(), hyper::Error>) {
+    if let Err(cause) = ended {
+        tracing::debug!(%cause, "connection ended");
+    }
+}
+
+/// Stands between hyper and the service: judges heads, and gives each request a task of its own.
+struct Front<S: Service> {
+    house: Arc<House<S>>,
+    connection: Arc<Connection>,
+    pulse: Arc<Pulse>,
+    refused: Option<Refused>,
+    ordinal: AtomicU64,
+}
+
+impl<S: Service> Front<S> {
+    fn new(
+        house: &Arc<House<S>>,
+        connection: Connection,
+        pulse: &Arc<Pulse>,
+        refused: Option<Refused>,
+    ) -> Self {
+        Self {
+            house: Arc::clone(house),
+            connection: Arc::new(connection),
+            pulse: Arc::clone(pulse),
+            refused,
+            ordinal: AtomicU64::new(0),
+        }
+    }
+}
+
+type Answering<B> = Pin<Box<dyn Future<Output = Result<Response<Delivery<B>>, io::Error>> + Send>>;
+
+impl<S: Service> hyper::service::Service<Request<Incoming>> for Front<S> {
+    type Response = Response<Delivery<S::Body>>;
+    type Error = io::Error;
+    type Future = Answering<S::Body>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let active = self.pulse.begin();
+        let ordinal = self.ordinal.fetch_add(1, Ordering::AcqRel) + 1;
+        let broken = self.refused.as_ref().and_then(|refused| refused.get()).filter(|(at, _)| *at == ordinal);
+        let (house, connection) = (Arc::clone(&self.house), Arc::clone(&self.connection));
+        let broken = broken.map(|(_, refusal)| *refusal);
+        let task = self.house.requests.spawn(answer(request, broken, connection, house));
+        Box::pin(async move {
+            match task.await {
+                Ok(Ok(response)) => Ok(response.map(|body| Delivery::new(body, active))),
+                Ok(Err(never)) => match never {},
+                Err(_panicked) => Err(io::Error::other("the request's task failed")),
+            }
+        })
+    }
+}
+
+async fn answer<S: Service>(
+    request: Request<Incoming>,
+    broken: Option<super::Refusal>,
+    connection: Arc<Connection>,
+    house: Arc<House<S>>,
+) -> Result<Response<S::Body>, Infallible> {
+    let now = now();
+    let http1 = connection.protocol == Protocol::Http1;
+    let (head, body) = request.into_parts();
+    let (refusal, head) = match broken {
+        Some(refusal) => (refusal, None),
+        None => match admissible(&head, &house.rules, connection.over()) {
+            Ok(()) => {
+                let request = Request::from_parts(head, body);
+                return Ok(house.service.serve(request, connection, now).await);
+            }
+            Err(refusal) => (refusal, Some(head)),
+        },
+    };
+    let mut response = house.service.refuse(refusal, head, connection, now).await;
+    if http1 {
+        // What follows a head that cannot be trusted cannot be trusted either.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the one reading of the clock for a request")]
+fn now() -> jiff::Timestamp {
+    jiff::Timestamp::now()
+}

@@ -1,0 +1,622 @@
+//! The listener over real sockets and real TLS.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::request::Parts;
+use http::{Request, Response, Version};
+use http_body_util::{BodyExt, Empty, Full};
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, mpsc};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use super::*;
+use crate::config::{ClientCertificates, Limits, ServerTls, TlsSuites};
+
+/// Longest any step may take before a test fails.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Answers with what it saw. `/fhir/wait` answers when told to, `/fhir/big` with much.
+struct Double {
+    events: mpsc::UnboundedSender<&'static str>,
+    go: Notify,
+}
+
+impl Service for Double {
+    type Body = Full<Bytes>;
+
+    async fn serve(
+        &self,
+        request: Request<Incoming>,
+        connection: Arc<Connection>,
+        _now: jiff::Timestamp,
+    ) -> Response<Full<Bytes>> {
+        let (head, body) = request.into_parts();
+        let text = match head.uri.path() {
+            "/fhir/wait" => {
+                let _sent = self.events.send("begun");
+                self.go.notified().await;
+                let _sent = self.events.send("done");
+                "waited".to_owned()
+            }
+            "/fhir/big" => "x".repeat(16 * 1024 * 1024),
+            "/fhir/who" => {
+                let tls = connection.tls.clone();
+                let certificate = tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
+                format!(
+                    "{:?} {} {:?} cert={}",
+                    connection.protocol,
+                    tls.as_ref().map_or("", |tls| &tls.version),
+                    tls.as_ref().and_then(|tls| tls.sni.as_deref()),
+                    certificate.is_some()
+                )
+            }
+            path => match body.collect().await {
+                Ok(body) => {
+                    format!("{} {path} {}", head.method, String::from_utf8_lossy(&body.to_bytes()))
+                }
+                Err(_broken) => {
+                    let _sent = self.events.send("body broke");
+                    let mut response = Response::new(Full::default());
+                    *response.status_mut() = http::StatusCode::BAD_REQUEST;
+                    return response;
+                }
+            },
+        };
+        Response::new(Full::from(text))
+    }
+
+    async fn refuse(
+        &self,
+        refusal: Refusal,
+        _head: Option<Parts>,
+        _connection: Arc<Connection>,
+        _now: jiff::Timestamp,
+    ) -> Response<Full<Bytes>> {
+        let mut response = Response::new(Full::from(refusal.reason_id()));
+        *response.status_mut() = refusal.status();
+        response
+    }
+}
+
+fn limits() -> Limits {
+    Limits {
+        header_bytes: 8192,
+        target_bytes: 1024,
+        body_bytes: 1 << 20,
+        checked_answer_bytes: 1 << 20,
+        bundle_entries: 10,
+        connections: 100,
+        header_timeout: PATIENCE,
+        idle_timeout: PATIENCE,
+        requests_per_client: None,
+        drain_timeout: PATIENCE,
+        backend_requests: 10,
+    }
+}
+
+/// A listener at work.
+struct House {
+    address: SocketAddr,
+    service: Arc<Double>,
+    events: mpsc::UnboundedReceiver<&'static str>,
+    shutdown: CancellationToken,
+    ended: tokio::task::JoinHandle<Drained>,
+}
+
+impl House {
+    fn open(limits: Limits, tls: Option<Arc<CertificateStore>>) -> Self {
+        let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let public = Url::parse("https://gw.test/fhir").unwrap();
+        let rules = Rules::new(&public, vec![address.port()], limits.target_bytes);
+        let (events, seen) = mpsc::unbounded_channel();
+        let service = Arc::new(Double { events, go: Notify::new() });
+        let shutdown = CancellationToken::new();
+        let options = Options { rules, limits, tls };
+        let ended = tokio::spawn(serve(listeners, options, Arc::clone(&service), shutdown.clone()));
+        Self { address, service, events: seen, shutdown, ended }
+    }
+
+    async fn plain(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn tls(&self, config: ClientConfig) -> std::io::Result<TlsStream<TcpStream>> {
+        let name = ServerName::try_from("gw.test").unwrap();
+        TlsConnector::from(Arc::new(config)).connect(name, self.plain().await).await
+    }
+
+    async fn event(&mut self) -> &'static str {
+        tokio::time::timeout(PATIENCE, self.events.recv()).await.unwrap().unwrap()
+    }
+}
+
+/// All that comes until the server closes.
+async fn to_end(stream: &mut (impl AsyncRead + Unpin)) -> String {
+    let mut seen = Vec::new();
+    let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut seen)).await;
+    assert!(read.is_ok(), "still open after {:?}", String::from_utf8_lossy(&seen));
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+async fn say(stream: &mut (impl AsyncWrite + Unpin), bytes: &[u8]) {
+    stream.write_all(bytes).await.unwrap();
+    stream.flush().await.unwrap();
+}
+
+/// Reads until a text has come.
+async fn until(stream: &mut (impl AsyncRead + Unpin), text: &str) -> String {
+    let mut seen = Vec::new();
+    let reading = async {
+        while !String::from_utf8_lossy(&seen).contains(text) {
+            assert_ne!(stream.read_buf(&mut seen).await.unwrap(), 0, "closed after {seen:?}");
+        }
+    };
+    tokio::time::timeout(PATIENCE, reading).await.unwrap();
+    String::from_utf8_lossy(&seen).into_owned()
+}
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: gw.test\r\n\r\n")
+}
+
+const CLOSE: &str = "Host: gw.test\r\nConnection: close\r\n";
+
+/// The hostile class `h1-framing` as raw bytes: the answers, in order, and then the connection's end.
+#[tokio::test]
+async fn raw_requests() {
+    let house = House::open(limits(), None);
+    let last = format!("GET /fhir/b HTTP/1.1\r\n{CLOSE}\r\n");
+    let table: Vec<(String, Vec<&str>)> = vec![
+        (last.clone(), vec!["200|GET /fhir/b "]),
+        (format!("{}{last}", get("/fhir/a")), vec!["200|GET /fhir/a ", "200|GET /fhir/b "]),
+        (format!("\r\n{last}"), vec!["200|GET /fhir/b "]),
+        (
+            format!("POST /fhir/a HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 3\r\n\r\nabc{last}"),
+            vec!["200|POST /fhir/a abc", "200|GET /fhir/b "],
+        ),
+        (
+            format!(
+                "POST /fhir/a HTTP/1.1\r\nHost: gw.test\r\nTransfer-Encoding: chunked\r\n\r\n\
+                 3\r\nabc\r\n1;x\r\nd\r\n0\r\nAuthorization: Bearer x\r\n\r\n{last}"
+            ),
+            vec!["200|POST /fhir/a abcd", "200|GET /fhir/b "],
+        ),
+        (
+            format!("{}GET /fhir/b HTTP/1.1\r\nHost : gw.test\r\n\r\n{last}", get("/fhir/a")),
+            vec!["200|GET /fhir/a ", "400|head-malformed"],
+        ),
+        (
+            format!(
+                "POST /fhir/a HTTP/1.1\r\n{CLOSE}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}"
+            ),
+            vec!["400|framing-ambiguous"],
+        ),
+        ("GET /fhir/Patient/p2\r\n".to_owned(), vec!["400|head-malformed"]),
+        ("GET /fhir HTTP/1.0\r\n\r\n".to_owned(), vec!["400|host-missing"]),
+        ("GET /fhir HTTP/1.1\r\nHost: evil.test\r\n\r\n".to_owned(), vec!["421|authority-foreign"]),
+        ("get /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["501|method-unknown"]),
+        ("TRACE /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["405|method-forbidden"]),
+        (
+            "CONNECT gw.test:443 HTTP/1.1\r\nHost: gw.test:443\r\n\r\n".to_owned(),
+            vec!["405|method-forbidden"],
+        ),
+        (
+            "GET /fhir HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+                .to_owned(),
+            vec!["400|upgrade-refused"],
+        ),
+        (format!("GET /{} HTTP/1.1\r\n{CLOSE}\r\n", "x".repeat(2000)), vec!["414|target-too-long"]),
+        (
+            format!("GET / HTTP/1.1\r\n{CLOSE}X-Big: {}\r\n\r\n", "x".repeat(5000)),
+            vec!["431|headers-too-large"],
+        ),
+        (format!("GET / HTTP/1.1\r\n{CLOSE}{}\r\n", "X: y\r\n".repeat(300)), vec!["431|headers-too-large"]),
+        (
+            format!("POST /fhir/a HTTP/1.1\r\n{CLOSE}Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n"),
+            vec!["400|"],
+        ),
+    ];
+    for (bytes, wanted) in table {
+        let mut stream = house.plain().await;
+        say(&mut stream, bytes.as_bytes()).await;
+        let seen = to_end(&mut stream).await;
+        let answers: Vec<String> = seen
+            .split("HTTP/1.")
+            .filter(|part| !part.is_empty())
+            .map(|part| {
+                let (head, body) = part.split_once("\r\n\r\n").unwrap();
+                format!("{}|{body}", head.split(' ').nth(1).unwrap())
+            })
+            .collect();
+        assert_eq!(answers, wanted, "after {bytes:?}");
+    }
+}
+
+/// A self-signed certificate and its key, in a folder of its own.
+struct Papers {
+    folder: PathBuf,
+    der: CertificateDer<'static>,
+}
+
+impl Papers {
+    fn new(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("pforte-listener-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let mut papers = Self { folder, der: CertificateDer::from(Vec::new()) };
+        papers.renew();
+        papers
+    }
+
+    fn renew(&mut self) {
+        let made = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).unwrap();
+        std::fs::write(self.folder.join("server.pem"), made.cert.pem()).unwrap();
+        std::fs::write(self.folder.join("server.key"), made.signing_key.serialize_pem()).unwrap();
+        self.der = made.cert.der().clone();
+    }
+
+    fn settings(&self) -> ServerTls {
+        ServerTls {
+            certificate: self.folder.join("server.pem"),
+            key: self.folder.join("server.key"),
+            client_certificates: ClientCertificates::Off,
+            client_ca: None,
+            suites: TlsSuites::Modern,
+        }
+    }
+
+    fn store(&self) -> Arc<CertificateStore> {
+        Arc::new(CertificateStore::open(self.settings()).unwrap())
+    }
+
+    fn client(&self, alpn: &[&str]) -> ClientConfig {
+        self.client_with(alpn, aws_lc_rs::default_provider(), rustls::ALL_VERSIONS)
+    }
+
+    fn client_with(
+        &self,
+        alpn: &[&str],
+        provider: rustls::crypto::CryptoProvider,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> ClientConfig {
+        self.client_auth(alpn, provider, versions, None)
+    }
+
+    fn client_auth(
+        &self,
+        alpn: &[&str],
+        provider: rustls::crypto::CryptoProvider,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+        identity: Option<(CertificateDer<'static>, PrivateKeyDer<'static>)>,
+    ) -> ClientConfig {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.der.clone()).unwrap();
+        let builder = ClientConfig::builder_with_provider(Arc::new(provider))
+            .with_protocol_versions(versions)
+            .unwrap()
+            .with_root_certificates(roots);
+        let mut config = match identity {
+            Some((cert, key)) => builder.with_client_auth_cert(vec![cert], key).unwrap(),
+            None => builder.with_no_client_auth(),
+        };
+        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+        config
+    }
+}
+
+impl Drop for Papers {
+    fn drop(&mut self) {
+        let _gone = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Asks who it is over HTTP/1.1 bytes.
+async fn who(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
+    say(stream, format!("GET /fhir/who HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
+    let seen = until(stream, "cert=").await;
+    seen.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// TLS-1, and TLS-006 of the hostile catalogue: ALPN decides the protocol, and bytes cannot contradict it.
+#[tokio::test]
+async fn alpn_and_versions() {
+    let papers = Papers::new("alpn");
+    let house = House::open(limits(), Some(papers.store()));
+    for (alpn, versions, wanted) in [
+        (&["http/1.1"][..], rustls::ALL_VERSIONS, "Http1 TLSv1_3 Some(\"gw.test\")"),
+        (&[], rustls::ALL_VERSIONS, "Http1 TLSv1_3 Some(\"gw.test\")"),
+        (&["foo", "http/1.1"], &[&rustls::version::TLS12], "Http1 TLSv1_2 Some(\"gw.test\")"),
+    ] {
+        let config = papers.client_with(alpn, aws_lc_rs::default_provider(), versions);
+        let mut stream = house.tls(config).await.unwrap();
+        assert!(who(&mut stream).await.starts_with(wanted), "{alpn:?}");
+    }
+    assert!(house.tls(papers.client(&["foo"])).await.is_err(), "no common protocol");
+
+    let stream = house.tls(papers.client(&["h2", "http/1.1"])).await.unwrap();
+    let (mut send, driver) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let driving = tokio::spawn(driver);
+    for (path, status, text) in [("/fhir/who", 200, "Http2 TLSv1_3"), ("/fhir/x", 200, "GET /fhir/x")] {
+        let request = Request::get(format!("https://gw.test{path}")).body(Empty::<Bytes>::new()).unwrap();
+        let answer = send.send_request(request).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.version()), (status, Version::HTTP_2));
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        assert!(String::from_utf8_lossy(&body).starts_with(text));
+    }
+    let foreign = Request::get("https://evil.test/fhir").body(Empty::<Bytes>::new()).unwrap();
+    assert_eq!(send.send_request(foreign).await.unwrap().status(), 421);
+    drop(send);
+    driving.abort();
+
+    let mut lied = house.tls(papers.client(&["h2"])).await.unwrap();
+    say(&mut lied, get("/fhir/who").as_bytes()).await;
+    let seen = to_end(&mut lied).await;
+    assert!(!seen.contains("HTTP/1.1"), "h2 was agreed, HTTP/1.1 answered: {seen:?}");
+}
+
+/// TLS-3, TLS-4.
+#[tokio::test]
+async fn bsi_profile() {
+    let papers = Papers::new("bsi");
+    let settings = ServerTls { suites: TlsSuites::BsiTr021022, ..papers.settings() };
+    let house = House::open(limits(), Some(Arc::new(CertificateStore::open(settings).unwrap())));
+    let modern = House::open(limits(), Some(papers.store()));
+    let provider = |group, suite| rustls::crypto::CryptoProvider {
+        kx_groups: vec![group],
+        cipher_suites: vec![suite],
+        ..aws_lc_rs::default_provider()
+    };
+    let (aes, chacha) =
+        (cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256);
+    for (group, suite, bsi) in [
+        (kx_group::SECP256R1, aes, true),
+        (kx_group::SECP384R1, aes, true),
+        (kx_group::X25519, aes, false),
+        (kx_group::X25519MLKEM768, aes, false),
+        (kx_group::SECP256R1, chacha, false),
+    ] {
+        let config = || papers.client_with(&[], provider(group, suite), &[&rustls::version::TLS13]);
+        assert_eq!(house.tls(config()).await.is_ok(), bsi, "{group:?} {suite:?}");
+        assert!(modern.tls(config()).await.is_ok(), "{group:?} {suite:?}");
+    }
+}
+
+/// RFC 8705: off, optional with a self-signed certificate, required by CA.
+#[tokio::test]
+async fn client_certificates() {
+    let papers = Papers::new("clients");
+    let mut ca = CertificateParams::new(Vec::new()).unwrap();
+    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
+    let client_ca = papers.folder.join("clients.pem");
+    std::fs::write(&client_ca, ca.pem()).unwrap();
+    let key = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
+    let issued = params.signed_by(&key, &ca).unwrap().der().clone();
+    let own = params.self_signed(&key).unwrap().der().clone();
+    let identity = |cert: &CertificateDer<'static>| {
+        Some((cert.clone(), PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()))))
+    };
+    for (asked, shown, wanted) in [
+        (ClientCertificates::Off, identity(&own), Some("cert=false")),
+        (ClientCertificates::Optional, None, Some("cert=false")),
+        (ClientCertificates::Optional, identity(&own), Some("cert=true")),
+        (ClientCertificates::Optional, identity(&issued), Some("cert=true")),
+        (ClientCertificates::Required, None, None),
+        (ClientCertificates::Required, identity(&own), None),
+        (ClientCertificates::Required, identity(&issued), Some("cert=true")),
+    ] {
+        let client_ca = Some(client_ca.clone());
+        let settings = ServerTls { client_certificates: asked, client_ca, ..papers.settings() };
+        let house = House::open(limits(), Some(Arc::new(CertificateStore::open(settings).unwrap())));
+        let provider = aws_lc_rs::default_provider();
+        let config = papers.client_auth(&[], provider, rustls::ALL_VERSIONS, shown);
+        let answer = async {
+            let mut stream = house.tls(config).await.ok()?;
+            stream.write_all(format!("GET /fhir/who HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await.ok()?;
+            let mut seen = String::new();
+            stream.read_to_string(&mut seen).await.ok()?;
+            Some(seen)
+        };
+        let seen = tokio::time::timeout(PATIENCE, answer).await.unwrap();
+        match wanted {
+            Some(text) => {
+                assert!(seen.clone().is_some_and(|seen| seen.ends_with(text)), "{asked:?}: {seen:?}")
+            }
+            None => assert_eq!(seen, None, "{asked:?}"),
+        }
+    }
+}
+
+/// TLS-9: a new certificate serves new handshakes; a broken one changes nothing.
+#[tokio::test]
+async fn reload() {
+    let mut papers = Papers::new("reload");
+    let store = papers.store();
+    let house = House::open(limits(), Some(Arc::clone(&store)));
+    let mut before = house.tls(papers.client(&[])).await.unwrap();
+    let old = papers.client(&[]);
+    papers.renew();
+    store.reload().unwrap();
+    assert!(house.tls(papers.client(&[])).await.is_ok());
+    assert!(house.tls(old).await.is_err(), "the old certificate is still served");
+    assert!(who(&mut before).await.contains("Http1"), "connections outlive a reload");
+
+    std::fs::write(papers.folder.join("server.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
+    let error = store.reload().unwrap_err().to_string();
+    assert!(error.contains("server.tls"), "{error}");
+    std::fs::write(papers.folder.join("server.pem"), "nothing").unwrap();
+    let error = store.reload().unwrap_err().to_string();
+    assert!(error.contains("server.tls.certificate"), "{error}");
+    assert!(house.tls(papers.client(&[])).await.is_ok(), "a bad reload must change nothing");
+}
+
+const SHORT: Duration = Duration::from_millis(150);
+
+/// HTTP-14: silence in the handshake, the head, and the body ends the connection.
+#[tokio::test]
+async fn slow_clients_are_closed() {
+    let papers = Papers::new("slow");
+    let short = Limits { header_timeout: SHORT, idle_timeout: SHORT, ..limits() };
+    let secure = House::open(short.clone(), Some(papers.store()));
+    assert_eq!(to_end(&mut secure.plain().await).await, "", "a silent handshake");
+    let mut house = House::open(short, None);
+    for start in ["", "GET /fhir HTTP/1.1\r\nHo", &get("/fhir/a")] {
+        let mut stream = house.plain().await;
+        say(&mut stream, start.as_bytes()).await;
+        to_end(&mut stream).await;
+    }
+    let mut stream = house.plain().await;
+    say(&mut stream, b"POST /fhir/a HTTP/1.1\r\nHost: gw.test\r\nContent-Length: 10\r\n\r\nabc").await;
+    assert_eq!(house.event().await, "body broke");
+    to_end(&mut stream).await;
+}
+
+/// HTTP-14: a client that does not read is let go, over either protocol.
+#[tokio::test]
+async fn slow_readers_are_closed() {
+    let papers = Papers::new("reader");
+    let short = Limits { idle_timeout: SHORT, ..limits() };
+    let house = House::open(short.clone(), None);
+    let mut stream = house.plain().await;
+    say(&mut stream, get("/fhir/big").as_bytes()).await;
+    tokio::time::timeout(PATIENCE, async {
+        // Its place among the connections comes back although it never reads.
+        house.shutdown.cancel();
+        house.ended.await.unwrap()
+    })
+    .await
+    .unwrap();
+
+    let house = House::open(short, Some(papers.store()));
+    let stream = house.tls(papers.client(&["h2"])).await.unwrap();
+    let (mut send, driver) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
+    let driving = tokio::spawn(driver);
+    let request = Request::get("https://gw.test/fhir/big").body(Empty::<Bytes>::new()).unwrap();
+    let unread = send.send_request(request).await.unwrap();
+    let closed = tokio::time::timeout(PATIENCE, driving).await;
+    assert!(closed.is_ok(), "a stream without window is kept for ever");
+    drop(unread);
+}
+
+/// An HTTP/2 connection without requests is ended with GOAWAY.
+#[tokio::test]
+async fn idle_http2_is_closed() {
+    let papers = Papers::new("idle");
+    let house = House::open(Limits { idle_timeout: SHORT, ..limits() }, Some(papers.store()));
+    let stream = house.tls(papers.client(&["h2"])).await.unwrap();
+    let (_send, driver) = hyper::client::conn::http2::handshake::<_, _, Empty<Bytes>>(
+        TokioExecutor::new(),
+        TokioIo::new(stream),
+    )
+    .await
+    .unwrap();
+    assert!(tokio::time::timeout(PATIENCE, driver).await.unwrap().is_ok());
+}
+
+/// HTTP-14: over the limit a client waits, and is served when a place is free.
+#[tokio::test]
+async fn connections_are_limited() {
+    let mut house = House::open(Limits { connections: 1, ..limits() }, None);
+    let mut first = house.plain().await;
+    say(&mut first, get("/fhir/wait").as_bytes()).await;
+    assert_eq!(house.event().await, "begun");
+    let mut second = house.plain().await;
+    say(&mut second, get("/fhir/wait").as_bytes()).await;
+    assert!(house.events.try_recv().is_err());
+    house.service.go.notify_one();
+    assert_eq!(house.event().await, "done");
+    until(&mut first, "waited").await;
+    drop(first);
+    assert_eq!(house.event().await, "begun");
+    house.service.go.notify_one();
+    until(&mut second, "waited").await;
+}
+
+/// HTTP-22: a request in flight is answered, idle connections go, nobody new is let in.
+#[tokio::test]
+async fn drain() {
+    for secure in [false, true] {
+        let papers = Papers::new(&format!("drain-{secure}"));
+        let mut house = House::open(limits(), secure.then(|| papers.store()));
+        let idle = house.plain().await;
+        let answer = if secure {
+            let stream = house.tls(papers.client(&["h2"])).await.unwrap();
+            let (mut send, driver) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .unwrap();
+            tokio::spawn(driver);
+            let request = Request::get("https://gw.test/fhir/wait").body(Empty::<Bytes>::new()).unwrap();
+            tokio::spawn(async move {
+                let body = send.send_request(request).await.unwrap().into_body().collect().await.unwrap();
+                String::from_utf8_lossy(&body.to_bytes()).into_owned()
+            })
+        } else {
+            let mut stream = house.plain().await;
+            say(&mut stream, get("/fhir/wait").as_bytes()).await;
+            tokio::spawn(async move { to_end(&mut stream).await })
+        };
+        assert_eq!(house.event().await, "begun");
+        house.shutdown.cancel();
+        // The listening socket closes before the drain ends.
+        let refused = async { while TcpStream::connect(house.address).await.is_ok() {} };
+        tokio::time::timeout(PATIENCE, refused).await.unwrap();
+        assert!(!house.ended.is_finished());
+        house.service.go.notify_one();
+        let answer = tokio::time::timeout(PATIENCE, answer).await.unwrap().unwrap();
+        assert!(answer.ends_with("waited"), "{answer}");
+        drop(idle);
+        let ended = tokio::time::timeout(PATIENCE, house.ended).await.unwrap().unwrap();
+        assert_eq!(ended, Drained::Complete);
+    }
+}
+
+/// HTTP-22: what does not finish in time is cut off.
+#[tokio::test]
+async fn drain_is_bounded() {
+    let mut house = House::open(Limits { drain_timeout: SHORT, ..limits() }, None);
+    let mut stream = house.plain().await;
+    say(&mut stream, get("/fhir/wait").as_bytes()).await;
+    assert_eq!(house.event().await, "begun");
+    house.shutdown.cancel();
+    let ended = tokio::time::timeout(PATIENCE, house.ended).await.unwrap().unwrap();
+    assert_eq!(ended, Drained::TimedOut);
+    assert_eq!(to_end(&mut stream).await, "");
+}
+
+/// A client that hangs up cancels nothing that has begun.
+#[tokio::test]
+async fn hanging_up_cancels_nothing() {
+    let mut house = House::open(limits(), None);
+    let mut stream = house.plain().await;
+    say(&mut stream, get("/fhir/wait").as_bytes()).await;
+    assert_eq!(house.event().await, "begun");
+    drop(stream);
+    house.service.go.notify_one();
+    assert_eq!(house.event().await, "done");
+}
+
+#[tokio::test]
+async fn bind_errors_name_the_address() {
+    let taken = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
+    let address = taken[0].local_addr().unwrap();
+    let error = bind(&[address]).unwrap_err().to_string();
+    assert!(error.contains(&address.to_string()) && error.contains("server.listen"), "{error}");
+}

@@ -1,0 +1,485 @@
+//! Every refusal → status, header fields, OperationOutcome.
+//!
+//! What a client reads and what an operator reads are different texts: [`Rejection::outcome`] reveals nothing about
+//! hosts, claims or records; [`Rejection::detail`] gives the cause. Statuses follow RFC 6750 §3.1, RFC 9110 §15 and the
+//! requirements TOK-3 … TOK-10, REST-0, HTTP-14 and HTTP-15.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+
+use crate::fhir::outcome::{Issue, OperationOutcome};
+use crate::fhir::{NoInteraction, TargetError, Unreadable};
+use crate::policy::{Denial, EntryRefusal, Refused};
+use crate::release::Withheld;
+use crate::token::{TokenClass, TokenError};
+
+/// Every way a request ends without the backend's answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rejection {
+    /// What happens could not be recorded, so it does not happen.
+    AuditUnavailable,
+    /// The backend could not be asked.
+    Backend(BackendFault),
+    /// The request's body ended early or stalled.
+    BodyBroken,
+    /// The request's body is longer than allowed.
+    BodyTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The decision was no.
+    Denied(Refused),
+    /// The request is not one HTTP message that everybody reads alike, or not for this server.
+    Framing {
+        /// Its status.
+        status: StatusCode,
+        /// Its stable id.
+        reason_id: &'static str,
+        /// What the client reads.
+        text: &'static str,
+    },
+    /// The client sends more requests than allowed.
+    Throttled {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// The token was not accepted.
+    Unauthenticated(TokenError),
+    /// The request cannot be read.
+    Unreadable(Unreadable),
+    /// The backend's answer may not be shown.
+    Withheld(Withheld),
+}
+
+/// Why the backend could not be asked, or its answer not be had.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BackendFault {
+    /// What came back is no HTTP.
+    #[error("the backend's answer is broken: {0}")]
+    Broken(String),
+    /// As many requests wait for it as may.
+    #[error("too many requests wait for the backend")]
+    Overloaded,
+    /// It did not answer in time.
+    #[error("the backend did not answer in time")]
+    Timeout,
+    /// Its answer is larger than what may be checked.
+    #[error("the backend's answer is larger than {0} bytes")]
+    TooLarge(usize),
+    /// It cannot be reached.
+    #[error("the backend cannot be reached: {0}")]
+    Unreachable(String),
+}
+
+/// What challenges say besides the error (RFC 6750 §3, RFC 9728 §5.1).
+#[derive(Debug, Clone)]
+pub struct Challenge {
+    /// The URL of the protected resource metadata.
+    pub resource_metadata: String,
+}
+
+/// What the client reads of a refusal.
+#[derive(Debug, Clone)]
+struct Words {
+    status: StatusCode,
+    code: &'static str,
+    text: String,
+}
+
+impl Words {
+    fn new(status: StatusCode, code: &'static str, text: impl Into<String>) -> Self {
+        Self { status, code, text: text.into() }
+    }
+}
+
+impl Rejection {
+    /// Its status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.words().status
+    }
+
+    /// What the client reads.
+    #[must_use]
+    pub fn outcome(&self, request_id: &str) -> OperationOutcome {
+        let words = self.words();
+        let issue = Issue::error(words.code).details(words.text);
+        OperationOutcome {
+            issues: vec![issue.diagnostics(format!("reason {}, request {request_id}", self.reason_id()))],
+        }
+    }
+
+    /// The sentence a client reads.
+    #[must_use]
+    pub fn text(&self) -> String {
+        self.words().text
+    }
+
+    /// What the operator reads; may name hosts and claims, never a token.
+    #[must_use]
+    pub fn detail(&self) -> String {
+        match self {
+            Self::AuditUnavailable => "the audit ledger cannot record".to_owned(),
+            Self::Backend(fault) => fault.to_string(),
+            Self::Denied(refused) => format!("{:?}", refused.denial),
+            Self::Unauthenticated(error) => error.detail(),
+            Self::Withheld(withheld) => withheld.to_string(),
+            Self::BodyBroken
+            | Self::BodyTooLarge { .. }
+            | Self::Framing { .. }
+            | Self::Throttled { .. }
+            | Self::Unreadable(_) => self.words().text,
+        }
+    }
+
+    /// A stable id of the reason: the same in outcome, log, metrics and audit.
+    #[must_use]
+    pub fn reason_id(&self) -> &'static str {
+        match self {
+            Self::AuditUnavailable => "audit_unavailable",
+            Self::Backend(BackendFault::Broken(_)) => "backend_broken",
+            Self::Backend(BackendFault::Overloaded) => "overloaded",
+            Self::Backend(BackendFault::Timeout) => "backend_timeout",
+            Self::Backend(BackendFault::TooLarge(_)) => "answer_too_large",
+            Self::Backend(BackendFault::Unreachable(_)) => "backend_unreachable",
+            Self::BodyBroken => "body_broken",
+            Self::BodyTooLarge { .. } => "body_too_large",
+            Self::Denied(refused) => denial_id(&refused.denial),
+            Self::Framing { reason_id, .. } => reason_id,
+            Self::Throttled { .. } => "throttled",
+            Self::Unauthenticated(error) => error.reason_id(),
+            Self::Unreadable(unreadable) => unreadable_id(unreadable),
+            Self::Withheld(withheld) => withheld_id(withheld),
+        }
+    }
+
+    /// The header fields that belong to the refusal.
+    #[must_use]
+    pub fn headers(&self, challenge: &Challenge) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        let mut put = |name: HeaderName, value: String| {
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        };
+        if let Some(challenge) = self.challenge(challenge) {
+            put(WWW_AUTHENTICATE, challenge);
+        }
+        if let Some(after) = self.retry_after() {
+            put(RETRY_AFTER, after.as_secs().max(1).to_string());
+        }
+        if let Self::Unreadable(Unreadable::Interaction(NoInteraction::MethodNotAllowed { allow })) = self {
+            let mut allow: Vec<_> = allow.iter().map(|method| method.as_str()).collect();
+            if allow.contains(&"GET") {
+                allow.push("HEAD");
+            }
+            put(ALLOW, allow.join(", "));
+        }
+        headers
+    }
+
+    fn retry_after(&self) -> Option<Duration> {
+        const SOON: Duration = Duration::from_secs(5);
+        match self {
+            Self::Unauthenticated(error) => error.retry_after(),
+            Self::Throttled { retry_after } => Some(*retry_after),
+            Self::AuditUnavailable | Self::Backend(BackendFault::Overloaded) => Some(SOON),
+            Self::Backend(
+                BackendFault::Broken(_)
+                | BackendFault::Timeout
+                | BackendFault::TooLarge(_)
+                | BackendFault::Unreachable(_),
+            )
+            | Self::BodyBroken
+            | Self::BodyTooLarge { .. }
+            | Self::Denied(_)
+            | Self::Framing { .. }
+            | Self::Unreadable(_)
+            | Self::Withheld(_) => None,
+        }
+    }
+
+    /// RFC 6750 §3: the challenge of a refusal that is about the token.
+    fn challenge(&self, challenge: &Challenge) -> Option<String> {
+        let base = format!(r#"Bearer realm="fhir", resource_metadata="{}""#, challenge.resource_metadata);
+        let error =
+            |error: &str| format!(r#"{base}, error="{error}", error_description="{}""#, self.ascii_text());
+        match self {
+            Self::Unauthenticated(token) => match token.class() {
+                TokenClass::NoCredentials => Some(base),
+                TokenClass::InvalidToken => Some(error("invalid_token")),
+                TokenClass::InvalidRequest => Some(error("invalid_request")),
+                TokenClass::Unavailable => None,
+            },
+            Self::Denied(Refused { denial: Denial::Anonymous, .. }) => Some(base),
+            Self::Denied(refused) => {
+                let scope = needed(refused);
+                let scope = if scope.is_empty() { scope } else { format!(r#", scope="{scope}""#) };
+                Some(error("insufficient_scope") + &scope)
+            }
+            Self::AuditUnavailable
+            | Self::Backend(_)
+            | Self::BodyBroken
+            | Self::BodyTooLarge { .. }
+            | Self::Framing { .. }
+            | Self::Throttled { .. }
+            | Self::Unreadable(_)
+            | Self::Withheld(_) => None,
+        }
+    }
+
+    /// `error_description` has no quotes, backslashes or characters beyond ASCII (RFC 6750 §3).
+    fn ascii_text(&self) -> String {
+        self.words().text.chars().filter(|c| matches!(c, ' '..='~') && !matches!(c, '"' | '\\')).collect()
+    }
+
+    fn words(&self) -> Words {
+        match self {
+            Self::AuditUnavailable => Words::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "transient",
+                "The request cannot be recorded, so it was not carried out. Try again later.",
+            ),
+            Self::Backend(fault) => backend_words(fault),
+            Self::BodyBroken => {
+                Words::new(StatusCode::BAD_REQUEST, "incomplete", "The request's body did not arrive whole.")
+            }
+            Self::BodyTooLarge { limit } => Words::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "too-long",
+                format!("The request's body is longer than {limit} bytes."),
+            ),
+            Self::Denied(refused) => denial_words(refused),
+            Self::Framing { status, text, .. } => Words::new(*status, "structure", *text),
+            Self::Throttled { .. } => Words::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "throttled",
+                "This client sends more requests than it may. Try again later.",
+            ),
+            Self::Unauthenticated(error) => token_words(error),
+            Self::Unreadable(unreadable) => unreadable_words(unreadable),
+            Self::Withheld(withheld) => withheld_words(withheld),
+        }
+    }
+}
+
+/// The scopes that would be enough, by type and letter only (TOK-6).
+fn needed(refused: &Refused) -> String {
+    let missing = refused.needs.iter().filter(|need| need.granted.is_none());
+    let written = missing.filter_map(|need| {
+        need.letter().map(|letter| format!("user/{}.{}", need.type_name(), letter.as_char()))
+    });
+    written.collect::<Vec<_>>().join(" ")
+}
+
+fn token_words(error: &TokenError) -> Words {
+    let (status, code) = match error.class() {
+        TokenClass::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid"),
+        TokenClass::InvalidToken | TokenClass::NoCredentials => (StatusCode::UNAUTHORIZED, "login"),
+        TokenClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
+    };
+    Words::new(status, code, error.client_text())
+}
+
+fn backend_words(fault: &BackendFault) -> Words {
+    let (status, code, text) = match fault {
+        BackendFault::Broken(_) => {
+            (StatusCode::BAD_GATEWAY, "exception", "The FHIR server's answer could not be read.")
+        }
+        BackendFault::Overloaded => {
+            (StatusCode::SERVICE_UNAVAILABLE, "transient", "Too many requests are waiting. Try again later.")
+        }
+        BackendFault::Timeout => {
+            (StatusCode::GATEWAY_TIMEOUT, "timeout", "The FHIR server did not answer in time.")
+        }
+        BackendFault::TooLarge(_) => (
+            StatusCode::BAD_GATEWAY,
+            "too-costly",
+            "The FHIR server's answer is too large to be checked. Ask for less at once.",
+        ),
+        BackendFault::Unreachable(_) => {
+            (StatusCode::BAD_GATEWAY, "transient", "The FHIR server cannot be reached.")
+        }
+    };
+    Words::new(status, code, text)
+}
+
+fn withheld_words(withheld: &Withheld) -> Words {
+    let text = match withheld {
+        Withheld::OutOfScope => {
+            let text = "The answer holds resources that the scopes of the access token do not permit.";
+            return Words::new(StatusCode::FORBIDDEN, "forbidden", text);
+        }
+        Withheld::BackendFailed(StatusCode::SERVICE_UNAVAILABLE) => {
+            let text = "The FHIR server is not available.";
+            return Words::new(StatusCode::SERVICE_UNAVAILABLE, "transient", text);
+        }
+        Withheld::BackendFailed(StatusCode::NOT_IMPLEMENTED) => {
+            let text = "The FHIR server does not support this.";
+            return Words::new(StatusCode::NOT_IMPLEMENTED, "not-supported", text);
+        }
+        Withheld::BackendFailed(StatusCode::GATEWAY_TIMEOUT) => {
+            let text = "The FHIR server did not answer in time.";
+            return Words::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text);
+        }
+        Withheld::BackendFailed(_) => "The FHIR server failed.",
+        Withheld::BackendRefused(_) => "The FHIR server does not let the gateway in.",
+        Withheld::Redirected(_) => "The FHIR server answered with a redirect.",
+        Withheld::Empty
+        | Withheld::Encoded
+        | Withheld::NotFhir
+        | Withheld::Unreadable(_)
+        | Withheld::WrongShape => "The FHIR server's answer is not what was asked for.",
+    };
+    Words::new(StatusCode::BAD_GATEWAY, "exception", text)
+}
+
+fn withheld_id(withheld: &Withheld) -> &'static str {
+    match withheld {
+        Withheld::BackendFailed(_) => "backend_failed",
+        Withheld::BackendRefused(_) => "backend_refused_gateway",
+        Withheld::Empty => "answer_empty",
+        Withheld::Encoded => "answer_encoded",
+        Withheld::NotFhir => "answer_not_fhir",
+        Withheld::OutOfScope => "answer_out_of_scope",
+        Withheld::Redirected(_) => "answer_redirected",
+        Withheld::Unreadable(_) => "answer_unreadable",
+        Withheld::WrongShape => "answer_wrong_shape",
+    }
+}
+
+fn denial_id(denial: &Denial) -> &'static str {
+    match denial {
+        Denial::Anonymous => "no_credentials",
+        Denial::AuditProtected => "audit_protected",
+        Denial::Chain { .. } => "parameter_reaches_further",
+        Denial::Constrained => "constrained_grant",
+        Denial::Entry { why: EntryRefusal::Denied(refused), .. } => denial_id(&refused.denial),
+        Denial::Entry { why: EntryRefusal::Unreadable(unreadable), .. } => unreadable_id(unreadable),
+        Denial::InsufficientScope => "insufficient_scope",
+        Denial::Link => "link_refused",
+        Denial::MalformedScope { .. } => "malformed_scope",
+        Denial::NoLaunchPatient => "no_launch_patient",
+        Denial::OperationReserved { .. } => "operation_reserved",
+        Denial::OperationUnknown { .. } => "operation_unknown",
+        Denial::Parameter { .. } => "parameter_refused",
+        Denial::Provenance => "provenance_refused",
+        Denial::Subscription => "subscription_refused",
+    }
+}
+
+fn denial_words(refused: &Refused) -> Words {
+    let text = match &refused.denial {
+        Denial::Anonymous => {
+            let text = "An access token is needed. Send it as `Authorization: Bearer`.";
+            return Words::new(StatusCode::UNAUTHORIZED, "login", text);
+        }
+        Denial::Entry { why: EntryRefusal::Unreadable(unreadable), index } => {
+            let words = unreadable_words(unreadable);
+            return Words { text: format!("Entry {index} of the transaction: {}", words.text), ..words };
+        }
+        Denial::Entry { why: EntryRefusal::Denied(inner), index } => {
+            format!("Entry {index} of the transaction: {}", denial_words(inner).text)
+        }
+        Denial::AuditProtected => "Audit events cannot be written or changed here.".to_owned(),
+        Denial::Chain { parameter } => {
+            format!("The parameter {parameter} reaches resources that the scopes of the access token do not permit.")
+        }
+        Denial::Constrained => "The scopes of the access token permit only part of these resources, by patient, \
+                                parameters or rules; such grants are not enforced by this version, so they are refused."
+            .to_owned(),
+        Denial::InsufficientScope => insufficient(refused),
+        Denial::Link => "This link was not made for this access token, or is no longer valid.".to_owned(),
+        Denial::MalformedScope { scope, error } => format!("The scope {scope} grants nothing: {error}."),
+        Denial::NoLaunchPatient => "The access token has patient scopes but no launch patient.".to_owned(),
+        Denial::OperationReserved { name } => {
+            format!("The operation {name} is not for this kind of access token.")
+        }
+        Denial::OperationUnknown { name, level } => {
+            format!("The operation {name} is not permitted at {level} level here.")
+        }
+        Denial::Parameter { parameter } => format!("The parameter {parameter} is not permitted here."),
+        Denial::Provenance => "X-Provenance must be one Provenance resource in JSON.".to_owned(),
+        Denial::Subscription => "The subscription's criteria cannot be held against the access token.".to_owned(),
+    };
+    Words::new(StatusCode::FORBIDDEN, "forbidden", text)
+}
+
+fn insufficient(refused: &Refused) -> String {
+    let missing = refused.needs.iter().filter(|need| need.granted.is_none());
+    let names: Vec<_> = missing
+        .map(|need| {
+            let letters: Vec<_> = need.letters.iter().map(|letter| letter.as_char().to_string()).collect();
+            format!("{}.{}", need.type_name(), letters.join(" or "))
+        })
+        .collect();
+    format!("The scopes of the access token do not permit this; it needs {}.", names.join(" and "))
+}
+
+fn unreadable_id(unreadable: &Unreadable) -> &'static str {
+    match unreadable {
+        Unreadable::Target(TargetError::OutsideBase) => "outside_base",
+        Unreadable::Target(TargetError::Query(_)) => "query_malformed",
+        Unreadable::Target(_) => "target_malformed",
+        Unreadable::Interaction(NoInteraction::UnknownMethod(_)) => "method_unknown",
+        Unreadable::Interaction(NoInteraction::MethodNotAllowed { .. }) => "method_not_allowed",
+        Unreadable::Interaction(NoInteraction::UnknownPath) => "path_unknown",
+        Unreadable::Interaction(NoInteraction::UnknownType(_)) => "type_unknown",
+        Unreadable::Interaction(NoInteraction::BadId) => "id_malformed",
+        Unreadable::Interaction(NoInteraction::NoCriteria) => "criteria_missing",
+        Unreadable::NotAcceptable => "not_acceptable",
+        Unreadable::MediaType { .. } => "media_type",
+        Unreadable::UnexpectedBody => "body_unexpected",
+        Unreadable::MissingBody => "body_missing",
+        Unreadable::Form(_) => "form_malformed",
+        Unreadable::Body(_) => "body_malformed",
+        Unreadable::TooManyEntries(_) => "too_many_entries",
+        Unreadable::WrongType(_) => "type_mismatch",
+        Unreadable::WrongId => "id_mismatch",
+        Unreadable::NotABatch => "not_a_batch",
+        Unreadable::ConditionalReference => "conditional_reference",
+        Unreadable::IfNoneExist(_) => "if_none_exist_malformed",
+        Unreadable::Patch(_) => "patch_malformed",
+        Unreadable::Entry => "entry_malformed",
+        Unreadable::FullUrl => "full_url_mismatch",
+        Unreadable::Header(_) => "header_malformed",
+    }
+}
+
+fn unreadable_words(unreadable: &Unreadable) -> Words {
+    let (status, code) = match unreadable {
+        Unreadable::Target(TargetError::OutsideBase)
+        | Unreadable::Interaction(NoInteraction::UnknownPath | NoInteraction::UnknownType(_)) => {
+            (StatusCode::NOT_FOUND, "not-found")
+        }
+        Unreadable::Interaction(NoInteraction::UnknownMethod(_) | NoInteraction::MethodNotAllowed { .. }) => {
+            (StatusCode::METHOD_NOT_ALLOWED, "not-supported")
+        }
+        Unreadable::NotAcceptable => (StatusCode::NOT_ACCEPTABLE, "not-supported"),
+        Unreadable::MediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "not-supported"),
+        Unreadable::TooManyEntries(_) => (StatusCode::PAYLOAD_TOO_LARGE, "too-long"),
+        Unreadable::Target(_)
+        | Unreadable::Interaction(NoInteraction::BadId | NoInteraction::NoCriteria)
+        | Unreadable::UnexpectedBody
+        | Unreadable::MissingBody
+        | Unreadable::Form(_)
+        | Unreadable::Body(_)
+        | Unreadable::WrongType(_)
+        | Unreadable::WrongId
+        | Unreadable::NotABatch
+        | Unreadable::ConditionalReference
+        | Unreadable::IfNoneExist(_)
+        | Unreadable::Patch(_)
+        | Unreadable::Entry
+        | Unreadable::FullUrl
+        | Unreadable::Header(_) => (StatusCode::BAD_REQUEST, "invalid"),
+    };
+    let mut text = unreadable.to_string();
+    if let Some(first) = text.get(..1).map(str::to_uppercase) {
+        text.replace_range(..1, &first);
+    }
+    text.push('.');
+    Words::new(status, code, text)
+}

@@ -1,0 +1,264 @@
+//! Answers of batches and transactions: each entry by the duties of its request, refused ones put back in their place
+//! (REST-31 … REST-34).
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{Checked, Released, Terms, Withheld, bundle, faults, fields, shows};
+use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Outline, Step};
+use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
+use crate::policy::{Content, Denial, Duties, EntryDuty, EntryRefusal, Expects};
+
+/// Checks every entry of the answer and puts the refused ones back.
+pub(super) fn release(
+    outline: &Outline<'_>,
+    bundle: &Bundle<'_>,
+    body: &Bytes,
+    duties: &Duties,
+    terms: &Terms<'_>,
+) -> Result<Checked, Withheld> {
+    let forwarded: Vec<&Duties> = duties
+        .entries
+        .iter()
+        .filter_map(|entry| match entry {
+            EntryDuty::Forward(permit) => Some(permit.duties()),
+            EntryDuty::Refuse(_) => None,
+        })
+        .collect();
+    if forwarded.len() != bundle.entries.len() {
+        // Which answer belongs to which entry can't be told.
+        return Err(Withheld::WrongShape);
+    }
+    let mut edits = Edits::new(outline.format);
+    let mut altered = false;
+    let mut steps = Vec::with_capacity(forwarded.len());
+    for (entry, duties) in bundle.entries.iter().zip(&forwarded) {
+        let step = match verdict(entry, outline.format, body, duties, terms) {
+            Verdict::Show(more) => {
+                altered |= more.altered;
+                edits.merge(more.edits);
+                Step::Keep
+            }
+            Verdict::Replace => {
+                altered = true;
+                Step::Replace(withheld_entry(outline.format))
+            }
+        };
+        steps.push(step);
+    }
+    let refused = refused(duties, outline.format);
+    altered |= !refused.is_empty();
+    let mut steps = steps.into_iter();
+    edits.entries(bundle, |_, _| steps.next().unwrap_or(Step::Drop), &refused);
+    if let Some(issues) = &bundle.issues {
+        edits.remove(issues.member.clone());
+    }
+    let body = if edits.is_empty() { body.clone() } else { Bytes::from(edits.apply(body)) };
+    Ok(Checked { body: Some(body), altered })
+}
+
+/// The answer to a batch of which every entry was refused.
+pub(super) fn all_refused(duties: &Duties, terms: &Terms<'_>) -> Released {
+    let entries: Vec<Vec<u8>> = refused(duties, terms.format).into_iter().map(|(_, entry)| entry).collect();
+    let kind = match terms.action {
+        Some(BundleAction::Transaction) => "transaction-response",
+        Some(BundleAction::Batch) | None => "batch-response",
+    };
+    let body = match terms.format {
+        Format::Json if entries.is_empty() => {
+            format!(r#"{{"resourceType":"Bundle","type":"{kind}"}}"#).into_bytes()
+        }
+        Format::Json => [
+            format!(r#"{{"resourceType":"Bundle","type":"{kind}","entry":["#).as_bytes(),
+            &entries.join(&b','),
+            b"]}",
+        ]
+        .concat(),
+        Format::Xml => [
+            format!(r#"<Bundle xmlns="http://hl7.org/fhir"><type value="{kind}"/>"#).as_bytes(),
+            &entries.concat(),
+            b"</Bundle>",
+        ]
+        .concat(),
+    };
+    let mut headers = http::HeaderMap::new();
+    fields::content_type(&mut headers, terms.format);
+    Released { status: StatusCode::OK, headers, body: body.into(), altered: true }
+}
+
+enum Verdict {
+    Show(Changes),
+    Replace,
+}
+
+struct Changes {
+    edits: Edits,
+    altered: bool,
+}
+
+fn verdict(entry: &Entry<'_>, format: Format, body: &[u8], duties: &Duties, terms: &Terms<'_>) -> Verdict {
+    let mut changes = Changes { edits: Edits::new(format), altered: false };
+    let Some(response) = &entry.response else { return Verdict::Replace };
+    let Some(status) = status(response) else { return Verdict::Replace };
+    if let Some(outcome) = &response.outcome {
+        let bytes = body.get(outcome.range.clone()).unwrap_or_default();
+        let cleaned = (outcome.resource_type == "OperationOutcome")
+            .then(|| faults::cleaned(bytes, format, duties, terms))
+            .flatten();
+        match cleaned {
+            Some(cleaned) => changes.edits.replace(outcome.range.clone(), cleaned),
+            None => return Verdict::Replace,
+        }
+    }
+    if !status.is_success() && status != StatusCode::NOT_MODIFIED {
+        // An error carries an outcome, never content; and no address of a record (RESP-9).
+        forget(entry, response, &mut changes);
+        if let Some(resource) = &entry.resource {
+            changes.edits.remove(resource.member.clone());
+            changes.altered = true;
+        }
+        return Verdict::Show(changes);
+    }
+    if !may_name_record(status, duties) {
+        forget(entry, response, &mut changes);
+    }
+    content(entry, body, duties, terms, changes)
+}
+
+fn content(
+    entry: &Entry<'_>,
+    body: &[u8],
+    duties: &Duties,
+    terms: &Terms<'_>,
+    mut changes: Changes,
+) -> Verdict {
+    let Some(resource) = &entry.resource else {
+        return match duties.expects {
+            Expects::Resource(..) | Expects::Bundle(_) | Expects::Export => Verdict::Replace,
+            Expects::Anything | Expects::Written(_) => Verdict::Show(changes),
+        };
+    };
+    let right = match &duties.expects {
+        Expects::Resource(resource_type, id) => {
+            resource_type.is_some_and(|t| resource.resource_type == t.as_str())
+                && id.as_deref().is_none_or(|id| resource.id.as_ref().is_some_and(|found| found.text == id))
+                && shows(resource, &duties.admit)
+        }
+        Expects::Bundle(types) => {
+            let Some(inner) = resource.bundle() else { return Verdict::Replace };
+            let inner_type = inner.bundle_type.as_ref().map_or("", |t| t.text.as_ref());
+            if !types.contains(&inner_type) {
+                return Verdict::Replace;
+            }
+            changes.altered |= bundle::filter(inner, &mut changes.edits, body, duties, terms) > 0;
+            let on = super::links::sealing(duties, terms);
+            super::links::bundle(inner, &mut changes.edits, on.as_ref(), terms);
+            true
+        }
+        Expects::Written(_) if duties.content == Content::Withheld => {
+            changes.edits.remove(resource.member.clone());
+            changes.altered = true;
+            true
+        }
+        Expects::Written(resource_type) => {
+            resource.resource_type == "OperationOutcome"
+                || resource_type.is_some_and(|t| resource.resource_type == t.as_str())
+                    && shows(resource, &duties.admit)
+        }
+        Expects::Anything => shows(resource, &duties.admit),
+        Expects::Export => false,
+    };
+    if right { Verdict::Show(changes) } else { Verdict::Replace }
+}
+
+/// The three digits that `response.status` begins with.
+fn status(response: &EntryResponse<'_>) -> Option<StatusCode> {
+    let text = &response.status.as_ref()?.text;
+    StatusCode::from_bytes(text.get(..3)?.as_bytes()).ok()
+}
+
+fn may_name_record(status: StatusCode, duties: &Duties) -> bool {
+    let Expects::Written(Some(resource)) = duties.expects else { return true };
+    let created = status == StatusCode::CREATED && duties.if_none_exist.is_none();
+    created || duties.content == Content::Shown || duties.admit.shows(resource.as_str())
+}
+
+fn forget(entry: &Entry<'_>, response: &EntryResponse<'_>, changes: &mut Changes) {
+    let members = [&response.location, &response.etag, &response.last_modified, &entry.full_url];
+    for member in members.into_iter().flatten() {
+        changes.edits.remove(member.member.clone());
+        changes.altered = true;
+    }
+}
+
+/// The refused entries, each with the place among the forwarded ones that it goes before.
+fn refused(duties: &Duties, format: Format) -> Vec<(usize, Vec<u8>)> {
+    let mut place = 0;
+    let mut refused = Vec::new();
+    for entry in &duties.entries {
+        match entry {
+            EntryDuty::Forward(_) => place += 1,
+            EntryDuty::Refuse(why) => {
+                let (status, code, text) = words(why);
+                refused.push((place, response_entry(status, code, &text, format)));
+            }
+        }
+    }
+    refused
+}
+
+/// Status, issue code and sentence of a refused entry.
+fn words(why: &EntryRefusal) -> (StatusCode, &'static str, String) {
+    match why {
+        EntryRefusal::Unreadable(unreadable) => {
+            let status = match unreadable {
+                Unreadable::Interaction(
+                    NoInteraction::MethodNotAllowed { .. } | NoInteraction::UnknownMethod(_),
+                ) => StatusCode::METHOD_NOT_ALLOWED,
+                Unreadable::Interaction(NoInteraction::UnknownPath | NoInteraction::UnknownType(_)) => {
+                    StatusCode::NOT_FOUND
+                }
+                _ => StatusCode::BAD_REQUEST,
+            };
+            (status, "invalid", sentence(&unreadable.to_string()))
+        }
+        EntryRefusal::Denied(refused) => {
+            let text = match &refused.denial {
+                Denial::Parameter { parameter } | Denial::Chain { parameter } => {
+                    format!("The parameter `{parameter}` is not permitted here.")
+                }
+                Denial::OperationUnknown { name, .. } | Denial::OperationReserved { name } => {
+                    format!("The operation `{name}` is not permitted here.")
+                }
+                _ => "The scopes of the access token do not permit this.".to_owned(),
+            };
+            (StatusCode::FORBIDDEN, "forbidden", text)
+        }
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(chars).chain(['.']).collect()
+}
+
+fn withheld_entry(format: Format) -> Vec<u8> {
+    let text = "The FHIR server's answer to this entry cannot be shown.";
+    response_entry(StatusCode::BAD_GATEWAY, "exception", text, format)
+}
+
+fn response_entry(status: StatusCode, code: &str, text: &str, format: Format) -> Vec<u8> {
+    let outcome = faults::entry_outcome(code, text).write(format);
+    match format {
+        Format::Json => {
+            [format!(r#"{{"response":{{"status":"{status}","outcome":"#).as_bytes(), &outcome, b"}}"].concat()
+        }
+        Format::Xml => [
+            format!(r#"<entry><response><status value="{status}"/><outcome>"#).as_bytes(),
+            &outcome,
+            b"</outcome></response></entry>",
+        ]
+        .concat(),
+    }
+}

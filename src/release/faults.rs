@@ -1,0 +1,160 @@
+//! Answers that say no: what of them is shown (RESP-3, RESP-9, HTTP-15).
+
+use bytes::Bytes;
+use http::StatusCode;
+
+use super::{Answer, Credentials, Released, Terms, fields, format};
+use crate::fhir::Format;
+use crate::fhir::outcome::{Issue, OperationOutcome};
+use crate::policy::{Admit, Content, Duties};
+
+/// Why an answer is withheld.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Withheld {
+    /// The backend failed.
+    #[error("the backend answered {0}")]
+    BackendFailed(StatusCode),
+    /// The backend asked the gateway for other credentials.
+    #[error("the backend answered {0} to the gateway's credentials")]
+    BackendRefused(StatusCode),
+    /// 200 without a body.
+    #[error("the backend answered without a body")]
+    Empty,
+    /// A content coding that was not asked for.
+    #[error("the backend's answer is packed, though nothing packed was asked for")]
+    Encoded,
+    /// Not FHIR JSON or XML.
+    #[error("the backend's answer is not FHIR")]
+    NotFhir,
+    /// An operation's answer holds what the grant does not reach (OPS-9).
+    #[error("the backend's answer holds resources beyond the grant")]
+    OutOfScope,
+    /// It leads elsewhere.
+    #[error("the backend answered with the redirect {0}")]
+    Redirected(StatusCode),
+    /// It cannot be read.
+    #[error("the backend's answer cannot be read: {0}")]
+    Unreadable(String),
+    /// It is not what was asked for (RESP-2).
+    #[error("the backend's answer is not what was asked for")]
+    WrongShape,
+}
+
+/// Statuses that are shown as they are; the rest is the gateway's own business with the backend.
+fn is_shown(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::NOT_ACCEPTABLE
+            | StatusCode::CONFLICT
+            | StatusCode::GONE
+            | StatusCode::PRECONDITION_FAILED
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::UNPROCESSABLE_ENTITY
+            | StatusCode::LOCKED
+            | StatusCode::FAILED_DEPENDENCY
+            | StatusCode::PRECONDITION_REQUIRED
+            | StatusCode::TOO_MANY_REQUESTS
+    )
+}
+
+/// Shows a refusal or failure of the backend in clean words.
+pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released, Withheld> {
+    let status = answer.status;
+    match status {
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if terms.credentials == Credentials::Client => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
+            return Err(Withheld::BackendRefused(status));
+        }
+        // A duplicate was found: FHIR lets a server point there (RESP-9).
+        StatusCode::SEE_OTHER if terms.kind.writes() => {}
+        status if status.is_redirection() => return Err(Withheld::Redirected(status)),
+        status if !is_shown(status) => return Err(Withheld::BackendFailed(status)),
+        _ => {}
+    }
+    let mut headers = fields::shown(&answer.headers, status, terms, fields::Body::Absent);
+    if !status.is_redirection()
+        || !fields::may_name_record(status, duties, terms)
+        || duties.content == Content::Withheld
+    {
+        fields::forget_record(&mut headers);
+    }
+    if *terms.method == http::Method::HEAD || status.is_redirection() {
+        return Ok(Released { status, headers, body: Bytes::new(), altered: false });
+    }
+    let outcome = format(&answer.headers)
+        .and_then(|format| OperationOutcome::parse(&answer.body, format).ok())
+        .map(|outcome| clean(outcome, status, duties, terms))
+        .filter(|outcome| !outcome.issues.is_empty())
+        .unwrap_or_else(|| plain(status));
+    fields::content_type(&mut headers, terms.format);
+    Ok(Released { status, headers, body: outcome.write(terms.format).into(), altered: true })
+}
+
+/// An OperationOutcome of a success, cleaned; nothing when it cannot be read.
+pub(super) fn cleaned(body: &[u8], format: Format, duties: &Duties, terms: &Terms<'_>) -> Option<Vec<u8>> {
+    let outcome = OperationOutcome::parse(body, format).ok()?;
+    Some(clean(outcome, StatusCode::OK, duties, terms).write(format))
+}
+
+/// Whether text names the backend.
+pub(super) fn names_backend(text: &[u8], terms: &Terms<'_>) -> bool {
+    let authority = terms.backend_base.split("://").nth(1).unwrap_or("").split('/').next().unwrap_or("");
+    let host = authority.rsplit_once(':').map_or(authority, |(host, port)| {
+        if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority }
+    });
+    let names = |needle: &str| !needle.is_empty() && memchr::memmem::find(text, needle.as_bytes()).is_some();
+    names(authority) || (host != "localhost" && names(host))
+}
+
+/// Issues without what a backend says of itself. Texts stay where they speak of the client's own input, or where the
+/// grant reaches everything anyway; a conflict, say, names the record it is with.
+fn clean(
+    mut outcome: OperationOutcome,
+    status: StatusCode,
+    duties: &Duties,
+    terms: &Terms<'_>,
+) -> OperationOutcome {
+    let speaks_of_input =
+        matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::OK);
+    let shows = duties.admit == Admit::All || (speaks_of_input && duties.content == Content::Shown);
+    let keep = |text: Option<String>| text.filter(|text| shows && !names_backend(text.as_bytes(), terms));
+    for issue in &mut outcome.issues {
+        issue.details = keep(issue.details.take());
+        issue.diagnostics = keep(issue.diagnostics.take());
+        if !shows {
+            issue.expression.clear();
+            issue.location.clear();
+        }
+    }
+    outcome
+}
+
+/// What a status means, where the backend's words are not shown.
+fn plain(status: StatusCode) -> OperationOutcome {
+    let (code, text) = match status {
+        StatusCode::NOT_FOUND => ("not-found", "The resource was not found."),
+        StatusCode::GONE => ("deleted", "The resource has been deleted."),
+        StatusCode::CONFLICT => ("conflict", "The request is in conflict with what is stored."),
+        StatusCode::PRECONDITION_FAILED => ("conflict", "A precondition of the request does not hold."),
+        StatusCode::UNPROCESSABLE_ENTITY => ("processing", "The FHIR server could not process the content."),
+        StatusCode::TOO_MANY_REQUESTS => ("throttled", "The FHIR server asks for fewer requests."),
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            ("forbidden", "The FHIR server refused the request.")
+        }
+        StatusCode::METHOD_NOT_ALLOWED | StatusCode::NOT_ACCEPTABLE | StatusCode::UNSUPPORTED_MEDIA_TYPE => {
+            ("not-supported", "The FHIR server does not support this.")
+        }
+        StatusCode::PAYLOAD_TOO_LARGE => ("too-long", "The FHIR server found the request too large."),
+        _ => ("invalid", "The FHIR server refused the request."),
+    };
+    OperationOutcome { issues: vec![Issue::error(code).details(text)] }
+}
+
+/// The outcome that stands for a withheld or refused entry of a batch.
+pub(super) fn entry_outcome(code: &str, text: &str) -> OperationOutcome {
+    OperationOutcome { issues: vec![Issue::error(code).details(text)] }
+}

@@ -1,0 +1,127 @@
+//! Backend URLs become public ones, and cursors leave sealed (RESP-6, SRCH-24, SRCH-25).
+
+use bytes::Bytes;
+use http::Method;
+
+use super::{Terms, Withheld};
+use crate::fhir::outline::{Bundle, Edits};
+use crate::fhir::{Format, Kind, Target, classify};
+use crate::policy::{self, Duties, LINK_PARAMETER, Leads, Link};
+
+/// What of a URL lies below the backend's base; relative ones do. Nothing when it leads elsewhere.
+pub(super) fn below<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
+    if !url.contains("://") {
+        return (!url.starts_with("//")).then_some(url);
+    }
+    // Backends that believe `X-Forwarded-Host` write public URLs themselves.
+    if let Some(rest) = url.strip_prefix(terms.public_base)
+        && (rest.is_empty() || rest.starts_with(['/', '?']))
+    {
+        return Some(rest.strip_prefix('/').unwrap_or(rest));
+    }
+    terms.mapping.apply(url)?;
+    // The mapping compared scheme and host without case and with default ports; what follows them is the path.
+    let path_at =
+        url.find("://").map(|at| at + 3).and_then(|at| url.get(at..)?.find(['/', '?']).map(|to| at + to));
+    let rest = path_at.and_then(|at| url.get(at..)).unwrap_or("");
+    let base_path = terms.backend_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
+    rest.strip_prefix(base_path.as_str()).map(|rest| rest.strip_prefix('/').unwrap_or(rest))
+}
+
+/// The public form of a URL in a header field; nothing when it leads elsewhere.
+pub(super) fn public(url: &str, terms: &Terms<'_>) -> Option<String> {
+    below(url, terms).map(|rest| join(terms.public_base, rest))
+}
+
+pub(super) fn join(base: &str, rest: &str) -> String {
+    if rest.is_empty() || rest.starts_with('?') {
+        format!("{base}{rest}")
+    } else {
+        format!("{base}/{}", rest.strip_prefix('/').unwrap_or(rest))
+    }
+}
+
+/// The terms on which links leave with an answer.
+pub(super) fn sealing(duties: &Duties, terms: &Terms<'_>) -> Option<policy::Terms> {
+    Some(policy::Terms {
+        binding: duties.binding.clone()?,
+        needs: duties.needs.clone(),
+        expires: terms.links_expire,
+    })
+}
+
+/// A sealed public URL for a target below the backend's base.
+pub(super) fn sealed(rest: &str, leads: Leads, on: &policy::Terms, terms: &Terms<'_>) -> Option<String> {
+    let text = terms.seal.seal(&Link::new(leads, rest.to_owned(), on))?;
+    Some(format!("{}?{LINK_PARAMETER}={text}", terms.public_base))
+}
+
+/// What becomes of a bundle's own links: `self` is shown in public words, a link that says all it means stays readable
+/// and is asked for like any request, a cursor is sealed, and what leads elsewhere goes.
+pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy::Terms>, terms: &Terms<'_>) {
+    let mut gone = Vec::new();
+    for (at, link) in bundle.links.iter().enumerate() {
+        let Some(url) = &link.url else {
+            gone.push(at);
+            continue;
+        };
+        let Some(rest) = below(&url.text, terms) else {
+            gone.push(at);
+            continue;
+        };
+        let relation = link.relation.as_ref().map_or("", |relation| relation.text.as_ref());
+        if relation == "self" || speaks_for_itself(rest, terms) {
+            edits.set(url, &join(terms.public_base, rest));
+            continue;
+        }
+        match on.and_then(|on| sealed(rest, Leads::Page, on, terms)) {
+            Some(public) => edits.set(url, &public),
+            None => gone.push(at),
+        }
+    }
+    let mut at = 0;
+    edits.links(bundle, |_| {
+        at += 1;
+        !gone.contains(&(at - 1))
+    });
+}
+
+/// Whether a link is a search or history by parameters that every request may carry.
+fn speaks_for_itself(rest: &str, terms: &Terms<'_>) -> bool {
+    let Ok(target) = Target::relative(rest) else { return false };
+    let version = terms.version;
+    let searches = classify(version, &Method::GET, &target)
+        .is_ok_and(|found| found.shape.kind.searches() || found.shape.kind.is_history());
+    let known = |code: &str| {
+        matches!(
+            code,
+            "_count"
+                | "_offset"
+                | "_sort"
+                | "_total"
+                | "_format"
+                | "_pretty"
+                | "_summary"
+                | "_elements"
+                | "_since"
+                | "_type"
+                | "_id"
+                | "_lastUpdated"
+                | "_tag"
+                | "_security"
+                | "_profile"
+        ) || target.segments().first().and_then(|name| version.resource_type(name)).is_some_and(|resource| {
+            !code.starts_with('_') && version.search_parameter(resource, code).is_some()
+        })
+    };
+    searches
+        && terms.kind != Kind::Operation
+        && target.query().iter().all(|parameter| known(parameter.code()))
+}
+
+/// Rewrites the backend's base in the elements that hold URIs.
+pub(super) fn rewrite(body: Bytes, format: Format, terms: &Terms<'_>) -> Result<Bytes, Withheld> {
+    let edits = crate::fhir::links::edits(&body, format, terms.mapping, terms.is_uri)
+        .map_err(|error| Withheld::Unreadable(error.to_string()))?;
+    if edits.is_empty() { Ok(body) } else { Ok(Bytes::from(edits.apply(&body))) }
+}

@@ -1,0 +1,221 @@
+//! Spends a permit: turns a request into one that may leave.
+//!
+//! What leaves is written anew from what was decided on: the path, the query, the few header fields that mean
+//! something to a FHIR server, and a body that is the submitted bytes, or a bundle with refused entries cut out.
+
+use bytes::Bytes;
+use http::header::{
+    ACCEPT, CONTENT_TYPE, HeaderName, HeaderValue, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH,
+};
+use http::{HeaderMap, Method};
+
+use crate::fhir::outline::{Edits, Limits, Outline, Step};
+use crate::fhir::{
+    Asked, Body, BundleRequest, FhirRequest, Format, Kind, Parameter, SearchQuery, Target, Wanted,
+};
+use crate::policy::{Content, Duties, EntryDuty, Expects, Leads, Link, Permit};
+
+/// A request that may leave. Only a permit buys one.
+#[derive(Debug, Clone)]
+pub struct Outbound {
+    method: Method,
+    target: String,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Outbound {
+    /// The method.
+    #[must_use]
+    pub fn method(&self) -> &Method {
+        &self.method
+    }
+
+    /// The target below the backend's base, without a leading slash unless the backend wrote it.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+
+    /// The FHIR header fields; transport adds its own.
+    #[must_use]
+    pub fn headers(&self) -> &HeaderMap {
+        &self.headers
+    }
+
+    /// The body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+/// What `rewrite` must know besides request and permit.
+#[derive(Debug, Clone, Copy)]
+pub struct Bases<'a> {
+    /// The public FHIR base, without a trailing slash.
+    pub public: &'a str,
+    /// The backend's FHIR base, without a trailing slash.
+    pub backend: &'a str,
+}
+
+/// The request that may leave, and what its answer will be held against. Nothing leaves when every entry of a batch is
+/// answered here.
+#[must_use]
+pub fn confine(request: &FhirRequest, permit: Permit, bases: Bases<'_>) -> (Option<Outbound>, Duties) {
+    let asked = request.asked();
+    let duties = permit.into_duties();
+    let query = in_backend_words(duties.query.clone(), bases);
+    let mut headers = headers(asked, &duties, bases);
+    let path = asked.target().segments().to_vec();
+    let posts_form = asked.kind().searches() && *asked.method() == Method::POST;
+    let (query, body) = match request.body() {
+        _ if posts_form => {
+            content_type(&mut headers, "application/x-www-form-urlencoded");
+            // All of it in the body: some servers read only that (REST-4).
+            (SearchQuery::default(), Bytes::from(query.to_string()))
+        }
+        Body::Empty | Body::Form(_) => (query, Bytes::new()),
+        Body::JsonPatch(patch) => {
+            content_type(&mut headers, "application/json-patch+json");
+            (query, patch.clone())
+        }
+        Body::Raw(raw) => {
+            content_type(&mut headers, asked.content_type().unwrap_or("application/octet-stream"));
+            (query, raw.clone())
+        }
+        Body::Resource(document) => {
+            content_type(&mut headers, document.format().media_type());
+            (query, document.bytes().clone())
+        }
+        Body::Bundle(bundle) => {
+            content_type(&mut headers, bundle.document.format().media_type());
+            match forwarded(bundle, &duties.entries, bases) {
+                Some(body) => (query, body),
+                None => return (None, duties),
+            }
+        }
+    };
+    let target = Target::from_parts(path, query).to_string();
+    (Some(Outbound { method: asked.method().clone(), target, headers, body }), duties)
+}
+
+/// The request behind a sealed link.
+#[must_use]
+pub fn follow(link: &Link, method: &Method, wanted: Wanted, permit: Permit) -> (Outbound, Duties) {
+    let mut headers = HeaderMap::new();
+    if link.leads == Leads::Page {
+        headers.insert(ACCEPT, HeaderValue::from_static(wanted.for_outcome().media_type()));
+    } else {
+        headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    }
+    let outbound =
+        Outbound { method: method.clone(), target: link.target.clone(), headers, body: Bytes::new() };
+    (outbound, permit.into_duties())
+}
+
+/// Public absolute references in values become the backend's own.
+fn in_backend_words(query: SearchQuery, bases: Bases<'_>) -> SearchQuery {
+    let alternative = |value: &str| match value.strip_prefix(bases.public) {
+        Some(rest) if rest.starts_with('/') => format!("{}{rest}", bases.backend),
+        Some(_) | None => value.to_owned(),
+    };
+    query.map(|parameter| {
+        if !parameter.value().contains(bases.public) || bases.public == bases.backend {
+            return parameter;
+        }
+        let value: Vec<_> = parameter.alternatives().map(alternative).collect();
+        Parameter::new(parameter.name(), value.join(","))
+    })
+}
+
+fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: HeaderName, value: Option<String>| {
+        if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {
+            headers.insert(name, value);
+        }
+    };
+    let conditions = asked.conditions();
+    put(ACCEPT, Some(accept(asked).to_owned()));
+    put(IF_MATCH, conditions.if_match.clone());
+    // A decision that needs the body must not be cut short by a 304 (RESP-4); on a write it is part of the request.
+    if duties.streams() || asked.kind().writes() || asked.kind() == Kind::Read {
+        put(IF_NONE_MATCH, conditions.if_none_match.clone());
+        put(IF_MODIFIED_SINCE, conditions.if_modified_since.clone());
+    }
+    let criteria = duties.if_none_exist.clone().map(|criteria| in_backend_words(criteria, bases).to_string());
+    put(HeaderName::from_static("if-none-exist"), criteria);
+    put(HeaderName::from_static("prefer"), prefer(asked, duties));
+    if asked.kind().writes() {
+        put(HeaderName::from_static("x-provenance"), conditions.provenance.clone());
+    }
+    headers
+}
+
+fn accept(asked: &Asked) -> &str {
+    match asked.wanted() {
+        Wanted::Fhir(format) => format.media_type(),
+        // Only raw Binary content is wanted in another form.
+        Wanted::Other => "*/*",
+    }
+}
+
+/// The client's preferences, without those that would change what is answered here (REST-12, OPS-21).
+fn prefer(asked: &Asked, duties: &Duties) -> Option<String> {
+    let written = asked.conditions().prefer.as_deref().unwrap_or("");
+    let mut kept: Vec<&str> = written
+        .split(',')
+        .map(str::trim)
+        .filter(|preference| !preference.is_empty())
+        .filter(|preference| duties.expects == Expects::Export || *preference != "respond-async")
+        .collect();
+    if duties.content == Content::Withheld {
+        kept.retain(|preference| !preference.starts_with("return"));
+        kept.push("return=minimal");
+    }
+    (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+fn content_type(headers: &mut HeaderMap, value: &str) {
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(CONTENT_TYPE, value);
+    }
+}
+
+/// The bundle with refused entries cut out and every URL as it was decided on; `None` when nothing is left.
+fn forwarded(bundle: &BundleRequest, duties: &[EntryDuty], bases: Bases<'_>) -> Option<Bytes> {
+    let document = &bundle.document;
+    let limits = Limits { entries: usize::MAX, ..Limits::default() };
+    // It was read before, so it reads again; if not, nothing leaves.
+    let outline = Outline::read(document.bytes(), document.format(), limits).ok()?;
+    let outlined = outline.bundle()?;
+    let mut edits = Edits::new(document.format());
+    let mut left = 0;
+    for ((entry, read), duty) in outlined.entries.iter().zip(&bundle.entries).zip(duties) {
+        let (Ok(request), EntryDuty::Forward(permit)) = (read, duty) else { continue };
+        let written = entry.request.as_ref()?;
+        left += 1;
+        let query = in_backend_words(permit.duties().query.clone(), bases);
+        let target = request.asked().target().clone().with_query(query).to_string();
+        edits.set(written.url.as_ref()?, &target);
+        if let (Some(text), Some(criteria)) = (&written.if_none_exist, &permit.duties().if_none_exist) {
+            edits.set(text, &in_backend_words(criteria.clone(), bases).to_string());
+        }
+    }
+    if left == 0 {
+        return None;
+    }
+    let step = |at: usize| match duties.get(at) {
+        Some(EntryDuty::Forward(_)) => Step::Keep,
+        Some(EntryDuty::Refuse(_)) | None => Step::Drop,
+    };
+    edits.entries(outlined, |at, _| step(at), &[]);
+    Some(Bytes::from(edits.apply(document.bytes())))
+}
+
+/// The format a body that is answered here is written in.
+#[must_use]
+pub fn answer_format(asked: &Asked) -> Format {
+    asked.wanted().for_outcome()
+}
