@@ -200,7 +200,7 @@ mod tests {
 
     #[test]
     fn the_tables_name_real_types_and_parameters() {
-        assert_eq!(TYPES.len(), 148);
+        assert_eq!(TYPES.len(), 146);
         let strangers: Vec<_> = TABLE.keys().filter(|kind| kind.len() > 1 && !known_type(kind)).collect();
         assert!(strangers.is_empty(), "{strangers:?}");
         assert_eq!(parameter("Observation", "patient").map(|found| found.target), Some(Some("Patient")));

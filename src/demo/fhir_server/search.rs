@@ -144,7 +144,7 @@ fn check(kind: &str, name: &str, value: &str) -> Result<(), Fault> {
     let dates = alternatives(value);
     let bad = dates.iter().find(|date| super::moment::Moment::parse(super::moment::prefix(date).1).is_none());
     match bad {
-        Some(bad) if known.kind == Kind::Date && modifier.is_empty() => {
+        Some(bad) if known.kind == Kind::Date && modifier.is_empty() && !value.is_empty() => {
             Err(Fault::invalid(format!("Invalid date: \"{bad}\"")))
         }
         _ => Ok(()),

@@ -108,7 +108,7 @@ pub(super) fn update(world: &mut World, call: &Call, segments: &[&str]) -> Resul
         return Err(Fault::invalid(format!("\"{}\" is no valid id", key.id)));
     }
     guard(world, call, &key)?;
-    let status = if world.store.newest(&key).is_some() { StatusCode::OK } else { StatusCode::CREATED };
+    let status = if world.store.live(&key).is_some() { StatusCode::OK } else { StatusCode::CREATED };
     let version = world.store.put(&key, resource, chance::now());
     Ok(Answer::written(call, &world.base, &key, &version).status(status))
 }
