@@ -31,6 +31,10 @@ pub use self::surroundings::Surroundings;
 ///
 /// Everything that must be mended, in the order of the file.
 pub fn load(path: &Path) -> Checked {
+    load_in(path, Surroundings::of_file(path))
+}
+
+fn load_in(path: &Path, surroundings: Surroundings) -> Checked {
     let name = path.display().to_string();
     let bytes = surroundings::read(path).map_err(|error| {
         let finding = Finding::Text(format!("the file cannot be read ({})", error.kind()));
@@ -40,7 +44,17 @@ pub fn load(path: &Path) -> Checked {
         let finding = Finding::Text("the file is not UTF-8".to_owned());
         vec![whole(&name, finding, "a TOML document in UTF-8", "save it as UTF-8")]
     })?;
-    Settings::check(&Source::new(name, text), &Surroundings::of_file(path))
+    Settings::check(&Source::new(name, text), &surroundings)
+}
+
+/// Reads and checks a configuration file for decisions only: certificates, keys, secrets and trust anchors that it names
+/// are not looked at, so that a file can be tried where they are not.
+///
+/// # Errors
+///
+/// Everything that must be mended, in the order of the file.
+pub fn load_rules(path: &Path) -> Checked {
+    load_in(path, Surroundings::of_file(path).without_files())
 }
 
 fn whole(file: &str, finding: Finding, expected: &str, mend: &str) -> Complaint {

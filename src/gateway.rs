@@ -1,8 +1,15 @@
 //! The path of a request, from a client to the backend and back.
+//!
+//! [`Route`] is the pure part, shared with `explain`; [`Gateway`] adds the three waits: for the issuer, for the client's
+//! body and for the backend. Every answer is written down before it leaves.
 
 mod body;
 mod documents;
 mod fields;
+mod record;
 mod route;
+mod serve;
 
+pub use body::ResponseBody;
 pub use route::{Passage, Question, Route, is_uri};
+pub use serve::{Front, Gateway, GatewayError};

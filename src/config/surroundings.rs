@@ -10,13 +10,23 @@ use jiff::Timestamp;
 pub struct Surroundings {
     folder: PathBuf,
     now: Timestamp,
+    files: Files,
+}
+
+/// Whether certificates, keys and secrets that a file names are looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Files {
+    /// They are taken to be there and in order.
+    Assumed,
+    /// They are read.
+    Read,
 }
 
 impl Surroundings {
     /// Paths in the file are relative to `folder`.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, now: Timestamp) -> Self {
-        Self { folder: folder.into(), now }
+        Self { folder: folder.into(), now, files: Files::Read }
     }
 
     /// The surroundings of a file, now.
@@ -26,7 +36,17 @@ impl Surroundings {
     )]
     pub(super) fn of_file(path: &Path) -> Self {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { folder, now: Timestamp::now() }
+        Self { folder, now: Timestamp::now(), files: Files::Read }
+    }
+
+    /// The same, but what the file names is taken to be there: for decisions, which need none of it.
+    #[must_use]
+    pub(super) fn without_files(self) -> Self {
+        Self { files: Files::Assumed, ..self }
+    }
+
+    pub(super) fn files(&self) -> Files {
+        self.files
     }
 
     pub(super) fn now(&self) -> Timestamp {

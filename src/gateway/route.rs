@@ -91,6 +91,8 @@ pub struct Passage {
     pub duties: Duties,
     /// What the request needed, and what granted it.
     pub needs: Vec<Need>,
+    /// The entries of a batch or transaction, as read.
+    pub entries: Vec<Result<FhirRequest, Unreadable>>,
     kind: Kind,
     method: Method,
     format: Format,
@@ -234,6 +236,10 @@ impl Route {
             outbound,
             duties,
             needs,
+            entries: match request.body() {
+                Body::Bundle(bundle) => bundle.entries.clone(),
+                Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => Vec::new(),
+            },
             kind: asked.kind(),
             method: asked.method().clone(),
             format: asked.wanted().for_outcome(),

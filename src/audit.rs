@@ -1,0 +1,13 @@
+//! What happened, as one AuditEvent: who asked whom for what, about which patient, and how it ended.
+//!
+//! Follows FHIR R4 `AuditEvent` in the shape of IHE Basic Audit Log Patterns 1.1 (AUD-1 … AUD-10). One [`Entry`] is one
+//! interaction attempt, permitted or refused; an entry of a batch is one of its own. Never recorded: tokens, other
+//! credentials, the content of resources, and how much a search found (AUD-8). Where and how entries are kept is the
+//! ledger's business.
+
+mod agents;
+mod codes;
+mod entities;
+mod entry;
+
+pub use entry::{Entry, Interaction};

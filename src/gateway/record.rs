@@ -1,0 +1,189 @@
+//! What is written down of one request while it takes its path.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::StatusCode;
+use http::request::Parts;
+use jiff::Timestamp;
+
+use super::route::{Passage, Question};
+use crate::audit::{Entry, Interaction};
+use crate::fhir::outline::{Limits, Outline};
+use crate::fhir::{BundleAction, FhirRequest, Format, Kind};
+use crate::policy::EntryDuty;
+use crate::reject::Rejection;
+use crate::release::Answer;
+use crate::token::Grant;
+
+/// One request's audit entries: its own, and one for each entry of a batch (AUD-1, AUD-7).
+#[derive(Debug)]
+pub struct Record {
+    own: Entry,
+    bundle: Vec<Entry>,
+    /// Places in `bundle` of the entries that were sent on, in order.
+    forwarded: Vec<usize>,
+    peer: IpAddr,
+    kind: Option<Kind>,
+    started: Instant,
+}
+
+impl Record {
+    /// A request that has just arrived.
+    #[must_use]
+    pub fn open(request_id: &str, head: &Parts, peer: IpAddr, now: Timestamp) -> Self {
+        let target = head.uri.path_and_query().map_or("", |target| target.as_str());
+        Self {
+            own: Entry::open(request_id, now, &peer.to_string(), head.method.as_str(), target),
+            bundle: Vec::new(),
+            forwarded: Vec::new(),
+            peer,
+            kind: None,
+            started: Instant::now(),
+        }
+    }
+
+    /// The interaction was classified.
+    pub fn asked(&mut self, question: &Question) {
+        self.kind = Some(question.kind());
+        self.own.interaction = Interaction::Known(question.kind());
+        if let Question::Fhir(asked) = question {
+            self.own.target = asked.target().to_string();
+            self.own.resource = asked.resource_type();
+            self.own.id.clone_from(&asked.found().id);
+            self.own.version.clone_from(&asked.found().version);
+        }
+    }
+
+    /// The caller is known.
+    pub fn caller(&mut self, grant: &Grant) {
+        self.own.patient = grant.patient().map(str::to_owned);
+        self.own.client = grant.client().map(str::to_owned);
+        self.own.subject = grant.subject().map(str::to_owned);
+        self.own.issuer = grant.issuer().map(str::to_owned);
+        self.own.fhir_user = grant.fhir_user().map(ToString::to_string);
+        self.own.jti = grant.jti().map(str::to_owned);
+    }
+
+    /// The body was read: the form of a POSTed search is part of the query (AUD-6).
+    pub fn body(&mut self, question: &Question, body: &Bytes) {
+        if question.kind().searches() && !body.is_empty() {
+            self.own.form = Some(String::from_utf8_lossy(body).into_owned());
+        }
+    }
+
+    /// The decision was yes.
+    pub fn passing(&mut self, passage: &Passage) {
+        if passage.action() == Some(BundleAction::Transaction) {
+            self.own.interaction = Interaction::Transaction;
+        }
+        self.entries_of(&passage.entries, &passage.duties.entries);
+    }
+
+    /// The entries of a batch or transaction, each an interaction of its own.
+    fn entries_of(&mut self, requests: &[Result<FhirRequest, crate::fhir::Unreadable>], duties: &[EntryDuty]) {
+        for (index, (request, duty)) in requests.iter().zip(duties).enumerate() {
+            let mut entry = match request {
+                Ok(request) => {
+                    let asked = request.asked();
+                    let mut entry = self.own.entry(index, asked.method().as_str(), &asked.target().to_string());
+                    entry.interaction = Interaction::Known(asked.kind());
+                    entry.resource = asked.resource_type();
+                    entry.id.clone_from(&asked.found().id);
+                    entry
+                }
+                Err(_) => self.own.entry(index, "", ""),
+            };
+            match duty {
+                EntryDuty::Forward(_) => self.forwarded.push(index),
+                EntryDuty::Refuse(_) => entry.refused(StatusCode::FORBIDDEN.as_u16(), "entry_refused"),
+            }
+            self.bundle.push(entry);
+        }
+    }
+
+    /// The backend answered: what a write made, and how each entry ended.
+    pub fn answer(&mut self, answer: &Answer) {
+        if self.kind == Some(Kind::Create) {
+            let location = answer.headers.get("location").and_then(|url| url.to_str().ok()).unwrap_or("");
+            let mut segments = location.trim_end_matches('/').rsplit('/');
+            let last = segments.next();
+            let (id, version) = match segments.next() {
+                Some("_history") => (segments.next(), last),
+                _ => (last, None),
+            };
+            self.own.id = id.filter(|id| crate::fhir::is_id(id)).map(str::to_owned);
+            self.own.version = version.map(str::to_owned);
+        }
+        if self.bundle.is_empty() {
+            return;
+        }
+        let format = answer.headers.get("content-type").and_then(|value| value.to_str().ok()).and_then(Format::of);
+        let limits = Limits { entries: 1_000_000, ..Limits::default() };
+        let outline = format.and_then(|format| Outline::read(&answer.body, format, limits).ok());
+        let Some(bundle) = outline.as_ref().and_then(Outline::bundle) else { return };
+        for (entry, index) in bundle.entries.iter().zip(&self.forwarded) {
+            let status = entry.response.as_ref().and_then(|response| response.status.as_ref());
+            let status = status.and_then(|status| status.text.get(..3)?.parse().ok());
+            if let (Some(recorded), Some(status)) = (self.bundle.get_mut(*index), status) {
+                recorded.answered(status);
+            }
+        }
+    }
+
+    /// The request ended with this status.
+    pub fn status(&mut self, status: StatusCode) {
+        if self.own.reason.is_none() {
+            self.own.answered(status.as_u16());
+        }
+        for entry in self.bundle.iter_mut().filter(|entry| entry.status == 0) {
+            entry.answered(status.as_u16());
+        }
+    }
+
+    /// The request was refused.
+    pub fn refused(&mut self, rejection: &Rejection) {
+        self.own.refused(rejection.status().as_u16(), rejection.reason_id());
+    }
+
+    /// What is written down.
+    #[must_use]
+    pub fn entries(&self) -> Vec<Entry> {
+        std::iter::once(&self.own).chain(&self.bundle).cloned().collect()
+    }
+
+    /// The interaction's name, for logs and metrics.
+    #[must_use]
+    pub fn interaction(&self) -> &'static str {
+        match (self.own.interaction, self.kind) {
+            (Interaction::Transaction, _) => "transaction",
+            (_, Some(kind)) => kind.code(),
+            (_, None) => "none",
+        }
+    }
+
+    /// The reason id of a refusal.
+    #[must_use]
+    pub fn reason_id(&self) -> Option<&'static str> {
+        self.own.reason
+    }
+
+    /// The id of the request.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.own.request_id
+    }
+
+    /// The client's address.
+    #[must_use]
+    pub fn peer(&self) -> IpAddr {
+        self.peer
+    }
+
+    /// How long the request has taken so far.
+    #[must_use]
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+}
