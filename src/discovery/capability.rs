@@ -104,10 +104,8 @@ pub fn json(backend: &[u8], truth: &Truth<'_>) -> Result<Vec<u8>, Unshowable> {
     statement.shift_remove("messaging");
     // R4 cpb-14: an instance has an implementation; other kinds must not.
     statement.insert("kind".to_owned(), json!("instance"));
-    statement.insert(
-        "implementation".to_owned(),
-        json!({"description": DESCRIPTION, "url": truth.public_base}),
-    );
+    statement
+        .insert("implementation".to_owned(), json!({"description": DESCRIPTION, "url": truth.public_base}));
     for rest in list(statement, "rest") {
         rest_json(rest, truth);
     }
@@ -191,9 +189,12 @@ pub fn xml(backend: &[u8], truth: &Truth<'_>) -> Result<Vec<u8>, Unshowable> {
         return Err(Unshowable::Other);
     }
     root.rewrite(&|value| truth.public(value));
-    root.retain(|child| !["software", "messaging", "implementation", "kind"].contains(&child.name().as_str()));
+    root.retain(|child| {
+        !["software", "messaging", "implementation", "kind"].contains(&child.name().as_str())
+    });
     // FHIR's XML has an order: kind, …, implementation, fhirVersion.
-    let rest = ["fhirVersion", "format", "patchFormat", "acceptLanguage", "implementationGuide", "rest", "document"];
+    let rest =
+        ["fhirVersion", "format", "patchFormat", "acceptLanguage", "implementationGuide", "rest", "document"];
     let implementation = vec![
         Element::new("description", &[("value", DESCRIPTION)], vec![]),
         Element::new("url", &[("value", truth.public_base)], vec![]),

@@ -11,8 +11,7 @@ use http::{HeaderMap, HeaderValue, Method};
 
 const REQUEST_FIELDS: &str =
     "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, X-Request-Id, DPoP";
-const ANSWER_FIELDS: &str =
-    "Location, Content-Location, ETag, Last-Modified, WWW-Authenticate, X-Request-Id, DPoP-Nonce, Retry-After";
+const ANSWER_FIELDS: &str = "Location, Content-Location, ETag, Last-Modified, WWW-Authenticate, X-Request-Id, DPoP-Nonce, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 /// Whose scripts may read an answer.
@@ -112,7 +111,8 @@ mod tests {
             .iter()
             .filter(|row| {
                 [headers(&request(row.0), row.1), preflight(&request(row.0), row.1)].iter().any(|out| {
-                    out.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(HeaderValue::as_bytes) != row.2.map(str::as_bytes)
+                    out.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(HeaderValue::as_bytes)
+                        != row.2.map(str::as_bytes)
                         || out.contains_key("access-control-allow-credentials")
                         || out.contains_key(VARY) != (row.1 == listed)
                 })

@@ -134,7 +134,8 @@ mod tests {
         let etag = etag.to_str().unwrap();
         let weak = format!("\"other\", W/{etag}");
         let preflight = [("origin", "https://app.test"), ("access-control-request-method", "GET")];
-        let table: &[(Method, &[(&'static str, &str)], u16, bool)] = &[
+        type Fields<'a> = &'a [(&'static str, &'a str)];
+        let table: &[(Method, Fields<'_>, u16, bool)] = &[
             (Method::GET, &[], 200, true),
             (Method::GET, &[("accept", "text/html")], 200, true),
             (Method::GET, &[("accept", "application/xml;q=1, application/json;q=0")], 200, true),
@@ -169,8 +170,12 @@ mod tests {
         let path = |url: &str| oauth_protected_resource_path(&Url::parse(url).unwrap());
         assert_eq!(path("https://gw.test/fhir/r4"), "/.well-known/oauth-protected-resource/fhir/r4");
         assert_eq!(path("https://gw.test"), "/.well-known/oauth-protected-resource");
-        let document =
-            protected_resource("https://gw.test/fhir", &["https://as.test".to_owned()], None, Some(&["ES256"]));
+        let document = protected_resource(
+            "https://gw.test/fhir",
+            &["https://as.test".to_owned()],
+            None,
+            Some(&["ES256"]),
+        );
         let read: Value = serde_json::from_slice(document.body()).unwrap();
         assert_eq!(
             read,

@@ -86,7 +86,11 @@ pub fn smart_configuration(
 }
 
 /// The configured capabilities, or those that follow from the other members; either way true about scopes (DISC-9).
-fn capabilities(members: &Map<String, Value>, overrides: &Map<String, Value>, facts: SmartFacts) -> Vec<String> {
+fn capabilities(
+    members: &Map<String, Value>,
+    overrides: &Map<String, Value>,
+    facts: SmartFacts,
+) -> Vec<String> {
     let has = |list: &str, entry: &str| {
         members.get(list).and_then(strings).is_some_and(|entries| entries.iter().any(|e| e == entry))
     };
@@ -124,7 +128,8 @@ fn capabilities(members: &Map<String, Value>, overrides: &Map<String, Value>, fa
 /// DISC-11: resource scopes in the syntax we honour, launch and identity scopes; an authorization server's private
 /// scopes say nothing here.
 fn is_enforceable(scope: &str, facts: SmartFacts) -> bool {
-    let known = ["openid", "fhirUser", "profile", "offline_access", "online_access", "launch", "smart/app_state"];
+    let known =
+        ["openid", "fhirUser", "profile", "offline_access", "online_access", "launch", "smart/app_state"];
     if known.contains(&scope) || scope.starts_with("launch/") {
         return true;
     }
@@ -224,7 +229,8 @@ mod tests {
             ("issuer", true),
             ("jwks_uri", true),
         ];
-        let wrong: Vec<_> = table.iter().filter(|(name, there)| document.contains_key(*name) != *there).collect();
+        let wrong: Vec<_> =
+            table.iter().filter(|(name, there)| document.contains_key(*name) != *there).collect();
         assert!(wrong.is_empty(), "misplaced: {wrong:?}");
         assert_eq!(document["code_challenge_methods_supported"], json!(["S256"]));
         let capabilities = [
@@ -250,7 +256,10 @@ mod tests {
         for v1 in [true, false] {
             let document = built(json!({"capabilities": ["permission-v1", "launch-ehr"]}), v1);
             assert_eq!(has(&document, "capabilities", "permission-v1"), v1);
-            assert!(has(&document, "capabilities", "permission-v2") && has(&document, "capabilities", "launch-ehr"));
+            assert!(
+                has(&document, "capabilities", "permission-v2")
+                    && has(&document, "capabilities", "launch-ehr")
+            );
             assert_eq!(has(&document, "scopes_supported", "user/*.read"), v1);
             assert!(has(&document, "scopes_supported", "patient/Observation.rs?category=http://a.b|c"));
             assert!(!has(&document, "scopes_supported", "roles"));
@@ -270,7 +279,8 @@ mod tests {
     #[test]
     fn without_metadata() {
         let facts = SmartFacts { scopes_v1: false };
-        let overrides = object(json!({"token_endpoint": "https://as.test/token", "access_token_format": "ihe-jwt"}));
+        let overrides =
+            object(json!({"token_endpoint": "https://as.test/token", "access_token_format": "ihe-jwt"}));
         let document = smart_configuration(None, &overrides, facts).unwrap();
         assert_eq!(document["access_token_format"], "ihe-jwt");
         assert_eq!(document["capabilities"], json!(["permission-v2"]));

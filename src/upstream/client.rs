@@ -90,7 +90,8 @@ impl Upstream {
     /// # Errors
     /// See [`UpstreamError`]; errors inside the body come from the body.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
+        let place =
+            Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
         let (head, body) = request.into_parts();
         let uri = self.address(&head.uri)?;
         let again = [Method::GET, Method::HEAD].contains(&head.method);

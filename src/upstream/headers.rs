@@ -226,7 +226,11 @@ mod tests {
     fn requests() {
         let table: &[(&str, &str, Option<&str>)] = &[
             ("accept", "application/fhir+json", Some("application/fhir+json")),
-            ("content-type", "application/fhir+json; fhirVersion=4.0", Some("application/fhir+json; fhirVersion=4.0")),
+            (
+                "content-type",
+                "application/fhir+json; fhirVersion=4.0",
+                Some("application/fhir+json; fhirVersion=4.0"),
+            ),
             ("if-match", "W/\"1\"", Some("W/\"1\"")),
             ("if-none-exist", "identifier=a", Some("identifier=a")),
             ("if-none-match", "W/\"1\"", Some("W/\"1\"")),
@@ -276,7 +280,11 @@ mod tests {
     #[test]
     fn connection_names_fields() {
         let out = outgoing(
-            &map(&[("connection", "close, Prefer, x-patient-id, authorization"), ("prefer", "a"), ("accept", "b")]),
+            &map(&[
+                ("connection", "close, Prefer, x-patient-id, authorization"),
+                ("prefer", "a"),
+                ("accept", "b"),
+            ]),
             &ours(),
         );
         let kept = |name: &str| out.get(name).and_then(|v| v.to_str().ok());
