@@ -64,6 +64,11 @@ pub(crate) mod tests {
              [backend]\nurl = \"http://127.0.0.1:8080/fhir\"\n\
              [[authorization_server]]\nissuer = \"https://as.example/realms/ward\"\n{more}"
         );
+        settings_of(&text)
+    }
+
+    /// Settings of a whole file.
+    pub(crate) fn settings_of(text: &str) -> Settings {
         let surroundings = Surroundings::new("", jiff::Timestamp::UNIX_EPOCH);
         match Settings::check(&Source::new("gateway.toml", text), &surroundings) {
             Ok((settings, _)) => settings,

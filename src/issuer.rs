@@ -21,3 +21,6 @@ mod verify;
 pub use error::IssuerError;
 pub use server::{Health, IssuerStatus};
 pub use verify::Issuers;
+
+#[cfg(test)]
+mod tests;

@@ -15,7 +15,10 @@ pub mod release;
 // What we do: shell rooms.
 pub mod config;
 pub mod issuer;
+pub mod upstream;
+pub mod discovery;
 pub mod reject;
 pub mod gateway;
 pub mod listener;
+pub mod demo;
 pub mod cli;

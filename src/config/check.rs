@@ -152,6 +152,16 @@ impl Check<'_> {
         self.writings.contains_key(key)
     }
 
+    /// Whether the key's value has been complained of.
+    fn has_complaint(&self, key: &str) -> bool {
+        self.complaints.iter().any(|complaint| match &complaint.finding {
+            Finding::Missing { key: of } | Finding::Unknown { key: of } | Finding::Value { key: of, .. } => {
+                of == key
+            }
+            Finding::Text(_) => false,
+        })
+    }
+
     fn about(&self, key: &str, expected: String, mend: String) -> Complaint {
         let (place, finding) = match self.writings.get(key) {
             Some(written) => {

@@ -93,10 +93,10 @@ pub struct Server {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Tls {
-    /// PEM file with the certificate chain, leaf first; re-read on change.
+    /// A PEM file with the certificate chain, leaf first; re-read on change.
     #[schemars(required, example = &"certs/server.pem")]
     pub certificate: Option<PathBuf>,
-    /// PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
+    /// A PEM file with the private key (PKCS#8, PKCS#1 or SEC1).
     #[schemars(required, example = &"certs/server.key")]
     pub key: Option<PathBuf>,
     /// Whether clients present certificates. Default: `off`.
@@ -169,6 +169,7 @@ pub enum FhirRelease {
 /// How the gateway authenticates to the backend.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::enum_variant_names, reason = "`client_credentials` is the grant's name in RFC 6749 §4.4")]
 pub enum Credentials {
     /// HTTP Basic.
     Basic {

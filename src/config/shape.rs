@@ -12,7 +12,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::complaint::{Complaint, Finding, Place};
 use super::file::File;
-use super::source::{Source, Writings};
+use super::source::{Source, Writings, Written};
 use super::values::{WRITTEN_AS, readable};
 
 /// The JSON Schema of `gateway.toml`, generated from the types that read it.
@@ -167,7 +167,10 @@ impl Walk<'_> {
         let toml_type = json_type(value.get_ref());
         if let Some(tag) = branches.iter().find_map(tag) {
             let DeValue::Table(table) = value.get_ref() else {
-                return Err(Misfit::new(format!("a table such as `{{ {tag} = … }}`"), "write it in braces"));
+                return Err(Misfit::new(
+                    format!("a table such as `{{ {tag} = … }}`"),
+                    "write it in braces, with its keys",
+                ));
             };
             return self.tagged(branches, tag, path, (table, value));
         }
@@ -213,6 +216,7 @@ impl Walk<'_> {
         let properties = schema.get("properties").and_then(Value::as_object).unwrap_or(&empty);
         let open = schema.get("additionalProperties") != Some(&Value::Bool(false));
         let mut fitting = Map::new();
+        let mut misspelt = Vec::new();
         for (name, value) in table {
             let path = join(here.path, name.get_ref());
             match properties.get(name.get_ref().as_ref()) {
@@ -221,13 +225,17 @@ impl Walk<'_> {
                     fitting.extend(fits.map(|value| (name.get_ref().to_string(), value)));
                 }
                 None if open => drop(self.writings.insert(path, self.source.written(value))),
-                None => self.unknown(properties, name, path),
+                None => {
+                    misspelt.extend(nearest(name.get_ref(), properties.keys().map(String::as_str)));
+                    self.unknown(properties, name, path);
+                }
             }
         }
         for (name, property) in properties {
             let required = schema.get("required").and_then(Value::as_array);
             let required = required.is_some_and(|names| names.iter().any(|required| required == name));
-            if required && !table.contains_key(name.as_str()) {
+            // A misspelt key has its complaint already.
+            if required && !table.contains_key(name.as_str()) && !misspelt.contains(&name.as_str()) {
                 self.missing(property, name, here);
             }
         }
@@ -243,9 +251,10 @@ impl Walk<'_> {
         let mend = match (type_name(resolved), example) {
             (_, Some(example)) => format!("add `{name} = {example}`"),
             ("object", _) => format!("add a table `[{}]`", join(here.path, name)),
-            ("array", _) if type_name(resolve(resolved.get("items").unwrap_or(&Value::Null))) == "object" => {
-                format!("add a table `[[{}]]`", join(here.path, name))
+            ("array", _) if holds_tables(resolved) && here.path.is_empty() => {
+                format!("add a table `[[{name}]]`")
             }
+            ("array", _) if holds_tables(resolved) => format!("add `{name} = [{{ … }}]`"),
             _ => format!("add `{name} = …`"),
         };
         let finding = Finding::Missing { key: join(here.path, name) };
@@ -261,18 +270,18 @@ impl Walk<'_> {
         let place = self.source.place(name.span().start);
         let written = name.get_ref().as_ref();
         let secret = ["_file", "_env"].map(|ending| format!("{written}{ending}"));
-        let (expected, mend) =
-            if properties.contains_key(&secret.join("")) || properties.contains_key(&secret[0]) {
-                ("secrets in files or the environment, never here".to_owned(), secret_mend(&secret))
-            } else {
-                let known: Vec<&str> = properties.keys().map(String::as_str).collect();
-                let expected = format!("one of {}", listed(known.iter().copied()));
-                let mend = match nearest(written, known.iter().copied()) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => home_of(written).unwrap_or_else(|| "remove it".to_owned()),
-                };
-                (expected, mend)
+        let (expected, mend) = if properties.contains_key(secret.first().map_or("", String::as_str)) {
+            ("secrets in files or the environment, never here".to_owned(), secret_mend(&secret))
+        } else {
+            let known: Vec<&str> = properties.keys().map(String::as_str).collect();
+            let expected = format!("one of {}", listed(known.iter().copied()));
+            let mend = match nearest(written, known.iter().copied()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => home_of(written).unwrap_or_else(|| "remove it".to_owned()),
             };
+            (expected, mend)
+        };
+        self.writings.insert(path.clone(), Written { place, value: "***".to_owned() });
         self.complain(place, Finding::Unknown { key: path }, expected, mend);
     }
 }
@@ -313,6 +322,7 @@ impl Misfit {
                 "add the unit and double quotes"
             }
             ("string", _) => "write it in double quotes",
+            ("array", DeValue::Table(_)) => "write the table's name in double brackets: `[[…]]`",
             ("array", _) => "write it in brackets: `[…]`",
             ("boolean", DeValue::String(_)) => "write it without quotes",
             ("integer", DeValue::String(_)) => "write the number without quotes",
@@ -400,6 +410,10 @@ pub(super) fn nearest<'a>(written: &str, known: impl Iterator<Item = &'a str>) -
 fn whole_number(digits: &str, radix: u32) -> Result<Value, Misfit> {
     let number = u64::from_str_radix(digits, radix).ok().map(Value::from);
     number.ok_or_else(|| Misfit::new("a whole number that is not negative", "write such a number"))
+}
+
+fn holds_tables(schema: &Value) -> bool {
+    schema.get("items").is_some_and(|items| type_name(resolve(items)) == "object")
 }
 
 fn type_name(schema: &Value) -> &str {

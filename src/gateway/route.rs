@@ -103,7 +103,7 @@ impl Route {
     /// # Errors
     /// When a base is no URL that can be looked for in bodies.
     pub fn new(rules: Rules, seal: SealKey, credentials: Credentials) -> Result<Self, BadBase> {
-        let mapping = Arc::new(Mapping::new(&[&rules.backend_base], &rules.public_base)?);
+        let mapping = Arc::new(mapping(&rules)?);
         let base_path =
             rules.public_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
         Ok(Self { rules, base_path, mapping, seal, credentials })
@@ -318,6 +318,19 @@ impl Passage {
     #[must_use]
     pub fn action(&self) -> Option<BundleAction> {
         self.action
+    }
+}
+
+/// The backend's base under its own name, and under the public one: a backend that believes `X-Forwarded-Host` writes
+/// the public host before its own path.
+fn mapping(rules: &Rules) -> Result<Mapping, BadBase> {
+    let origin: String = rules.public_base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
+    let path = rules.backend_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
+    let alias = format!("{origin}{path}");
+    if alias == rules.public_base || path.is_empty() {
+        Mapping::new(&[&rules.backend_base], &rules.public_base)
+    } else {
+        Mapping::new(&[&rules.backend_base, &alias], &rules.public_base)
     }
 }
 

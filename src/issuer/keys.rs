@@ -97,8 +97,8 @@ impl KeySet {
     pub(super) fn read(bytes: &[u8], url: &Url) -> Result<Self, IssuerError> {
         let published: Published = serde_json::from_slice(bytes)
             .map_err(|_| IssuerError::Unreadable { url: url.to_string(), fault: JsonFault::Syntax })?;
-        let read = |raw: &Box<RawValue>| object(raw.get().as_bytes()).ok().as_ref().and_then(Key::read);
-        let keys: Vec<Key> = published.keys.iter().take(MOST_KEYS).filter_map(read).collect();
+        let objects = published.keys.iter().map(|raw| object(raw.get().as_bytes()));
+        let keys: Vec<Key> = objects.take(MOST_KEYS).filter_map(|jwk| Key::read(&jwk.ok()?)).collect();
         if keys.is_empty() {
             return Err(IssuerError::NoUsableKey { url: url.to_string() });
         }

@@ -151,21 +151,22 @@ impl Issuers {
         digest: Digest,
         now: Timestamp,
     ) -> Result<VerifiedClaims, TokenError> {
-        let jws = Jws::read(token)?;
-        let issuer = jws.unverified_issuer()?;
+        let issuer = Jws::unverified_issuer(token)?;
         let position = self.servers.iter().position(|server| server.settings.issuer == issuer);
-        let unknown = || TokenError::IssuerUnknown { issuer: Quoted::new(issuer) };
+        let unknown = || TokenError::IssuerUnknown { issuer: Quoted::new(&issuer) };
         let (position, server) = self.server(position).ok_or_else(unknown)?;
         let question = Question { position, server, token, digest, now };
         match server.settings.validation {
             Validation::Introspection => self.introspected(question).await,
             Validation::Jwt => {
+                let jws = Jws::read(token)?;
                 let keys = checked(server, &jws).await?;
                 let claims = VerifiedClaims::from_jwt(jws.unverified(), &server.requirements)?;
                 self.keep(&question, Some(keys), claims.clone()).await;
                 Ok(claims)
             }
             Validation::Both => {
+                let jws = Jws::read(token)?;
                 let keys = checked(server, &jws).await?;
                 let answer = server.introspect(token, digest).await?;
                 let claims = VerifiedClaims::from_both(jws.unverified(), &answer, &server.requirements);

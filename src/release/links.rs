@@ -13,6 +13,12 @@ pub(super) fn below<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
     if !url.contains("://") {
         return (!url.starts_with("//")).then_some(url);
     }
+    // Backends that believe `X-Forwarded-Host` write public URLs themselves.
+    if let Some(rest) = url.strip_prefix(terms.public_base)
+        && (rest.is_empty() || rest.starts_with(['/', '?']))
+    {
+        return Some(rest.strip_prefix('/').unwrap_or(rest));
+    }
     terms.mapping.apply(url)?;
     // The mapping compared scheme and host without case and with default ports; what follows them is the path.
     let path_at =
@@ -24,9 +30,6 @@ pub(super) fn below<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
 
 /// The public form of a URL in a header field; nothing when it leads elsewhere.
 pub(super) fn public(url: &str, terms: &Terms<'_>) -> Option<String> {
-    if url.starts_with(terms.public_base) && url.contains("://") {
-        return Some(url.to_owned());
-    }
     below(url, terms).map(|rest| join(terms.public_base, rest))
 }
 

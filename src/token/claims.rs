@@ -274,8 +274,6 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::fhir::FhirVersion;
-    use crate::scope::Reader;
     use crate::token::Caller;
 
     const NOW: i64 = 1_800_000_000;
@@ -289,14 +287,7 @@ pub(super) mod tests {
             max_lifetime: None,
             types: TypeRule::AccessTokenOnly,
             names: ClaimNames::default(),
-            reading: reading(),
-        }
-    }
-
-    pub(in crate::token) fn reading() -> Reading {
-        Reading {
-            scopes: Reader { version: FhirVersion::R4, v1: true },
-            base: "https://gw.test/fhir".to_owned(),
+            reading: Reading::sample(),
         }
     }
 

@@ -20,6 +20,15 @@ pub struct Reading {
     pub base: String,
 }
 
+#[cfg(test)]
+impl Reading {
+    /// What tests read claims with, here and in the `issuer` room.
+    pub(crate) fn sample() -> Self {
+        let scopes = Reader { version: crate::fhir::FhirVersion::R4, v1: true };
+        Self { scopes, base: "https://gw.test/fhir".to_owned() }
+    }
+}
+
 /// Who holds the token and what it grants. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Grant(Arc<Parts>);
@@ -196,7 +205,6 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::token::claims::tests::reading;
 
     fn strings(claims: &Value, names: &ClaimNames) -> Result<Vec<String>, &'static str> {
         scope_strings(claims.as_object().unwrap(), names)
@@ -238,7 +246,8 @@ mod tests {
             "fhirContext": [{"reference": "Patient/p2"}], "intent": "x", "tenant": "t", "need_patient_banner": true
         });
         let grant =
-            Grant::from_claims(claims.as_object().unwrap(), &ClaimNames::default(), &reading()).unwrap();
+            Grant::from_claims(claims.as_object().unwrap(), &ClaimNames::default(), &Reading::sample())
+                .unwrap();
         assert_eq!((grant.issuer(), grant.subject(), grant.expires()), (None, None, None));
         assert_eq!((grant.client(), grant.jti()), (Some("app"), None));
         assert_eq!((grant.patient(), grant.encounter()), (Some("p1"), Some("e1")));
@@ -252,7 +261,8 @@ mod tests {
         let claims =
             json!({"patient": "*", "encounter": ["e1"], "fhirUser": "https://else.test/fhir/Patient/p1"});
         let grant =
-            Grant::from_claims(claims.as_object().unwrap(), &ClaimNames::default(), &reading()).unwrap();
+            Grant::from_claims(claims.as_object().unwrap(), &ClaimNames::default(), &Reading::sample())
+                .unwrap();
         assert_eq!((grant.patient(), grant.patient_context()), (None, &LaunchContext::Invalid));
         assert_eq!((grant.encounter(), grant.encounter_context()), (None, &LaunchContext::Invalid));
         assert!(grant.fhir_user().is_none() && *grant.user() != UserContext::Absent);

@@ -27,6 +27,7 @@ const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-appli
 const ACCEPT_PATCH: HeaderName = HeaderName::from_static("accept-patch");
 const X_PROGRESS: HeaderName = HeaderName::from_static("x-progress");
 const X_INTERMEDIARY: HeaderName = HeaderName::from_static("x-intermediary");
+const X_PROVENANCE: HeaderName = HeaderName::from_static("x-provenance");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -34,7 +35,7 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// Request fields that FHIR gives a meaning and that carry no authority (HTTP-18).
-const TO_BACKEND: [HeaderName; 10] = [
+const TO_BACKEND: [HeaderName; 11] = [
     ACCEPT,
     ACCEPT_LANGUAGE,
     CONTENT_LANGUAGE,
@@ -45,6 +46,7 @@ const TO_BACKEND: [HeaderName; 10] = [
     IF_NONE_MATCH,
     PREFER,
     X_INTERMEDIARY,
+    X_PROVENANCE,
 ];
 
 /// Answer fields that FHIR gives a meaning. Location, Content-Location still carry backend URLs: `release` rewrites

@@ -128,10 +128,14 @@ async fn metadata(http: &Client, server: &AuthorizationServer, report: &mut Repo
 }
 
 #[expect(clippy::disallowed_methods, reason = "the clock is what is compared")]
+fn now() -> SystemTime {
+    SystemTime::now()
+}
+
 fn skew(answer: &Answer, tolerated: Duration, report: &mut Report) {
     let date = answer.headers.get(DATE).and_then(|date| date.to_str().ok());
     let Some(theirs) = date.and_then(|date| httpdate::parse_http_date(date).ok()) else { return };
-    let ours = SystemTime::now();
+    let ours = now();
     let apart = ours.duration_since(theirs).unwrap_or_else(|error| error.duration());
     // `Date` has whole seconds.
     if apart > tolerated + Duration::from_secs(1) {
@@ -236,7 +240,7 @@ fn fits(key: &Value, algorithm: Algorithm) -> bool {
             | Algorithm::RS384
             | Algorithm::RS512 => member("kty") == Some("RSA") && long(),
             // HMAC; and the enum is open: what a later library adds is not on the allow-list either.
-            _ => false,
+            Algorithm::HS256 | Algorithm::HS384 | Algorithm::HS512 | _ => false,
         }
 }
 
@@ -462,12 +466,142 @@ async fn of_patient(fhir: &Fhir<'_>, id: &str, report: &mut Report) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::tests::{settings, settings_of};
     use serde_json::json;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    /// Both servers in one, at a port of its own: the answers by the beginning of the request line.
+    async fn double(routes: Vec<(String, Value)>) -> (u16, tokio::task::JoinHandle<()>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("bound");
+        let port = listener.local_addr().expect("an address").port();
+        let answering = async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let mut head = Vec::new();
+                let mut piece = [0; 4096];
+                while !head.windows(4).any(|end| end == b"\r\n\r\n") {
+                    match stream.read(&mut piece).await {
+                        Ok(read) if read > 0 => head.extend_from_slice(&piece[..read]),
+                        _ => break,
+                    }
+                }
+                let head = String::from_utf8_lossy(&head).into_owned();
+                let body = routes.iter().find(|(start, _)| head.starts_with(start.as_str()));
+                let (status, body) = body.map_or((404, String::new()), |(_, body)| {
+                    (200, body.to_string().replace("PORT", &port.to_string()))
+                });
+                let date = httpdate::fmt_http_date(now());
+                let answer = format!(
+                    "HTTP/1.1 {status} x\r\ndate: {}\r\nconnection: close\r\ncontent-length: {}\r\n\r\n{body}",
+                    date,
+                    body.len()
+                );
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        };
+        (port, tokio::spawn(answering))
+    }
+
+    /// Everything as it should be.
+    fn good() -> Vec<(String, Value)> {
+        let bundle = |ids: &[&str]| {
+            let entries: Vec<_> =
+                ids.iter().map(|id| json!({"resource": {"resourceType": "Patient", "id": id}})).collect();
+            json!({"resourceType": "Bundle", "type": "searchset", "entry": entries})
+        };
+        let metadata = json!({
+            "issuer": "http://127.0.0.1:PORT", "token_endpoint": "http://127.0.0.1:PORT/token",
+            "jwks_uri": "http://127.0.0.1:PORT/jwks", "introspection_endpoint": "http://127.0.0.1:PORT/introspect",
+            "code_challenge_methods_supported": ["S256"]
+        });
+        let statement =
+            json!({"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "format": ["json", "xml"]});
+        [
+            ("GET /.well-known/oauth-authorization-server ", metadata),
+            ("GET /jwks ", json!({"keys": [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}]})),
+            ("POST /introspect ", json!({"active": false})),
+            ("GET /fhir/metadata ", statement),
+            ("GET /fhir/Patient?_count=1 ", bundle(&["a"])),
+            ("GET /fhir/Patient?_id=", bundle(&[])),
+            ("GET /fhir/Observation?patient=", bundle(&[])),
+            ("GET /fhir/Patient/a/Observation", bundle(&[])),
+        ]
+        .map(|(start, body)| (start.to_owned(), body))
+        .into()
+    }
+
+    async fn said(routes: Vec<(String, Value)>) -> (Outcome, String) {
+        let (port, answering) = double(routes).await;
+        let mut settings = settings_of(&format!(
+            "[server]\npublic_url = \"http://127.0.0.1/fhir\"\ninsecure_http = true\n\
+             [backend]\nurl = \"http://127.0.0.1:{port}/fhir\"\n\
+             [[authorization_server]]\nissuer = \"http://127.0.0.1:{port}\"\n"
+        ));
+        let server = settings.authorization_servers.first_mut().expect("one");
+        server.validation = Validation::Both;
+        let auth = IssuerClientAuth::SecretBasic(crate::config::Secret::new("s3cret".to_owned()));
+        server.client = Some(IssuerClient { id: "pforte".to_owned(), auth });
+        let mut out = Vec::new();
+        let outcome = online(&settings, &mut out).await.expect("written");
+        answering.abort();
+        (outcome, String::from_utf8(out).expect("text"))
+    }
+
+    /// Each question has an answer that fits and a neighbour that does not.
+    #[tokio::test]
+    async fn what_does_not_fit_is_said_with_the_mend() {
+        let (outcome, text) = said(good()).await;
+        assert_eq!(outcome, Outcome::Fits, "{text}");
+        let of_others = json!({"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "id": "a"}}]});
+        let table = [
+            ("GET /.well-known/oauth", json!({"issuer": "http://other"}), "is of issuer `http://other`"),
+            ("GET /.well-known/oauth", json!({}), "no metadata"),
+            ("GET /jwks ", json!({"keys": [{"kty": "oct"}]}), "none of the 1 keys"),
+            ("GET /jwks ", json!({}), "no key set"),
+            ("POST /introspect ", json!({"active": true}), "calls a token active"),
+            ("POST /introspect ", json!({"active": "false"}), "without `active`"),
+            ("GET /fhir/metadata ", json!({"resourceType": "OperationOutcome"}), "no CapabilityStatement"),
+            (
+                "GET /fhir/metadata ",
+                json!({"resourceType": "CapabilityStatement", "fhirVersion": "5.0.0", "format": ["json"]}),
+                "serves FHIR `5.0.0`",
+            ),
+            ("GET /fhir/Patient?_id=", of_others.clone(), "does not AND repeated parameters"),
+            ("GET /fhir/Observation?patient=", of_others, "ignores the parameter"),
+        ];
+        for (start, body, expected) in table {
+            let mut routes = good();
+            let route = routes.iter_mut().find(|(route, _)| route.starts_with(start)).expect("a route");
+            route.1 = body;
+            let (outcome, text) = said(routes).await;
+            assert_eq!(outcome, Outcome::Misfits, "{start}: {text}");
+            assert!(text.contains(expected), "{expected} is not in: {text}");
+            assert!(!text.contains("s3cret"), "{text}");
+        }
+    }
+
+    /// DISC-8: `plain` is told of, and its absence of `S256` is to mend.
+    #[test]
+    fn pkce_methods() {
+        let table = [
+            (json!(["S256"]), 0),
+            (json!(["S256", "plain"]), 0),
+            (json!(["plain"]), 1),
+            (json!([]), 1),
+            (json!(null), 1),
+        ];
+        for (methods, misfits) in table {
+            let document = json!({"token_endpoint": "https://as.example/token", "code_challenge_methods_supported": methods});
+            let mut report = Report::default();
+            published(document.as_object().expect("an object"), &settings(""), &mut report);
+            assert_eq!(report.misfits(), misfits, "{methods}: {report:?}");
+        }
+    }
 
     /// RFC 8414 §3.1, OpenID Connect Discovery §4.
     #[test]
     fn metadata_is_looked_for_before_and_behind_the_path() {
-        let server = crate::config::tests::settings("").authorization_servers.remove(0);
+        let server = settings("").authorization_servers.remove(0);
         let urls: Vec<String> = metadata_urls(&server).iter().map(ToString::to_string).collect();
         assert_eq!(
             urls,

@@ -76,7 +76,8 @@ impl Answer {
 /// A client that follows no redirect: an endpoint that moved is a finding, and credentials stay where they were meant
 /// for.
 pub(super) fn client(ca: Option<&Path>, timeout: Duration) -> Result<Client, String> {
-    let mut builder = Client::builder().redirect(Policy::none()).timeout(timeout).user_agent("pforte-check");
+    let mut builder =
+        Client::builder().redirect(Policy::none()).no_proxy().timeout(timeout).user_agent("pforte-check");
     if let Some(ca) = ca {
         let pem = pem(ca).map_err(|error| format!("{} cannot be read ({})", ca.display(), error.kind()))?;
         let anchors = Certificate::from_pem_bundle(&pem).map_err(|error| cause(&error))?;

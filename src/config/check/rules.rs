@@ -123,10 +123,8 @@ impl Check<'_> {
     }
 
     fn rule(&mut self, key: &str, written: file::Rule, reader: Reader) -> Option<Rule> {
-        let when = match written.when {
-            Some(when) => Some(self.when(&format!("{key}.when"), when)?),
-            None => None,
-        };
+        let limited = written.when.is_some();
+        let when = written.when.and_then(|when| self.when(&format!("{key}.when"), when));
         let contexts = match written.contexts {
             None => Context::ALL.to_vec(),
             Some(contexts) => contexts.into_iter().map(context).collect(),
@@ -144,7 +142,8 @@ impl Check<'_> {
             .enumerate()
             .filter_map(|(i, line)| self.limit(&format!("{key}.limit[{}]", i + 1), line, reader))
             .collect();
-        Some(Rule { when, contexts, limit })
+        // A condition that could not be read has its complaint; the rule must not come to hold for everybody.
+        (when.is_some() == limited).then_some(Rule { when, contexts, limit })
     }
 
     fn when(&mut self, key: &str, written: file::When) -> Option<When> {

@@ -36,7 +36,8 @@ impl Check<'_> {
             }
             (None, None) => {
                 let last = file_key.rsplit('.').next().unwrap_or_default();
-                if !self.is_written(&environment_key) {
+                // A secret written right here has its complaint already.
+                if !self.is_written(&environment_key) && !self.is_written(kept.key) {
                     self.missing(
                         &file_key,
                         "a file with the secret",

@@ -18,10 +18,14 @@ impl Check<'_> {
             let mend = "write `false`: `patient/` scopes then reach the launch patient only";
             self.wrong("patient.linked_patients", "`false`: `true` is not available in this version", mend);
         }
-        let sinks = file.audit.as_ref().and_then(|audit| audit.sink.as_ref()).map_or(0, Vec::len);
-        for i in 1..=sinks {
-            let key = format!("audit.sink[{i}]");
-            self.wrong(&key, LATER, "remove it, and collect the records from the folder `audit.path`");
+        // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
+        let kinds: Vec<_> = (1..)
+            .map(|i| format!("audit.sink[{i}].kind"))
+            .take_while(|key| self.is_written(key))
+            .filter(|key| !self.has_complaint(key))
+            .collect();
+        for key in kinds {
+            self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
         }
         if let Some(shared) = &file.shared_state {
             if shared.url.is_some() {

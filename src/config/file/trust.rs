@@ -11,7 +11,7 @@ use super::super::values::{MaybePeriod, OneOrMany, Period};
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuthorizationServer {
-    /// Compared exactly with the token's `iss`.
+    /// The issuer's URL; compared exactly with the token's `iss`.
     #[schemars(required, example = &"https://as.example")]
     pub issuer: Option<String>,
     /// Accepted `aud` values, one or a list. Default: `server.public_url`.

@@ -122,6 +122,8 @@ public final class Main {
 			settings.setIndexIdentifierOfType(true);
 			settings.setIndexMissingFields(JpaStorageSettings.IndexEnabledEnum.ENABLED);
 			settings.setLastNEnabled(true);
+			// Without it every step of an export waits for the next full minute.
+			settings.setJobFastTrackingEnabled(true);
 			// By default a search may answer with what an equal one found a minute ago.
 			settings.setReuseCachedSearchResultsForMillis(null);
 			return settings;

@@ -1,0 +1,145 @@
+//! Header fields that every answer carries (HTTP-18, HTTP-19, HTTP-23, RESP-8).
+
+use http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY,
+    STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, Version};
+
+use crate::config::{BackendCredentials, IdentityHeaders, Settings};
+use crate::discovery::cors::{self, Origins};
+use crate::token::Grant;
+use crate::upstream::UpstreamError;
+use crate::upstream::headers::{Forwarded, Ours, PSEUDONYM, credentials};
+
+/// How an answer came to be, as far as its fields tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Content {
+    /// Something was removed or replaced in it.
+    Altered,
+    /// As the backend or we made it.
+    Plain,
+}
+
+/// Adds the fields that every answer carries.
+pub fn decorate(
+    headers: &mut HeaderMap,
+    request: &HeaderMap,
+    settings: &Settings,
+    request_id: &str,
+    content: Content,
+) {
+    let fixed = [
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (CACHE_CONTROL, "no-store"),
+        (REFERRER_POLICY, "no-referrer"),
+        (CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in fixed {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    if settings.server.tls.is_some() {
+        let year = HeaderValue::from_static("max-age=31536000");
+        headers.entry(STRICT_TRANSPORT_SECURITY).or_insert(year);
+    }
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(HeaderName::from_static("x-request-id"), id);
+    }
+    if content == Content::Altered {
+        let name = HeaderName::from_static("x-intermediary");
+        headers.append(name, HeaderValue::from_static(PSEUDONYM));
+    }
+    headers.append(VARY, HeaderValue::from_static("Authorization, Accept, Prefer"));
+    if !headers.contains_key("access-control-allow-origin") {
+        headers.extend(cors::headers(request, Origins::Listed(&settings.cors_origins)));
+    }
+}
+
+/// What the gateway tells the backend about a request.
+///
+/// # Errors
+/// When the configured credentials cannot be sent.
+pub fn ours(
+    settings: &Settings,
+    head: &http::request::Parts,
+    grant: Option<&Grant>,
+    peer: std::net::IpAddr,
+    request_id: &str,
+) -> Result<Ours, UpstreamError> {
+    let authority = settings.server.public_url.authority();
+    let forwarded = HeaderValue::from_str(authority).ok().map(|host| Forwarded {
+        client: peer,
+        host,
+        proto: HeaderValue::from_static(if settings.server.public_url.scheme() == "http" {
+            "http"
+        } else {
+            "https"
+        }),
+    });
+    Ok(Ours {
+        authorization: backend_credentials(settings, head, grant)?,
+        identity: grant.map(|grant| identity(&settings.backend.identity_headers, grant)).unwrap_or_default(),
+        request_id: HeaderValue::from_str(request_id).ok(),
+        traceparent: traceparent(&head.headers),
+        forwarded,
+        received: if head.version == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 },
+    })
+}
+
+/// Public documents are fetched without anybody's token.
+fn backend_credentials(
+    settings: &Settings,
+    head: &http::request::Parts,
+    grant: Option<&Grant>,
+) -> Result<Option<HeaderValue>, UpstreamError> {
+    if grant.is_none() && matches!(settings.backend.credentials, BackendCredentials::Forward) {
+        return Ok(None);
+    }
+    credentials(&settings.backend.credentials, head.headers.get(http::header::AUTHORIZATION))
+}
+
+/// Who is asking, in the header fields that the configuration names (HTTP-12).
+fn identity(names: &IdentityHeaders, grant: &Grant) -> Vec<(HeaderName, HeaderValue)> {
+    let scopes: Vec<_> = grant.scopes().granted().iter().map(crate::scope::Scope::written).collect();
+    let user = grant.fhir_user().map(ToString::to_string).or_else(|| grant.subject().map(str::to_owned));
+    let told = [
+        (&names.user, user),
+        (&names.patient, grant.patient().map(str::to_owned)),
+        (&names.client, grant.client().map(str::to_owned)),
+        (&names.scopes, Some(scopes.join(" "))),
+    ];
+    told.into_iter()
+        .filter_map(|(name, value)| Some((name.clone()?, HeaderValue::from_str(&value?).ok()?)))
+        .collect()
+}
+
+/// A W3C trace context in its one valid form, or none.
+fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
+    let value = headers.get("traceparent")?;
+    let text = value.to_str().ok()?;
+    let lengths: Vec<_> = text.split('-').map(str::len).collect();
+    let plain = text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f' | b'-'));
+    (lengths == [2, 32, 16, 2] && plain && !text.starts_with("ff")).then(|| value.clone())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A trace context is passed on only in its valid form.
+    #[test]
+    fn trace_contexts() {
+        let table = [
+            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", true),
+            ("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01", false),
+            ("ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", false),
+            ("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331", false),
+            ("x", false),
+        ];
+        for (text, valid) in table {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(text));
+            assert_eq!(traceparent(&headers).is_some(), valid, "{text}");
+        }
+    }
+}
