@@ -134,7 +134,8 @@ mod tests {
         let etag = etag.to_str().unwrap();
         let weak = format!("\"other\", W/{etag}");
         let preflight = [("origin", "https://app.test"), ("access-control-request-method", "GET")];
-        let table: &[(Method, &[(&'static str, &str)], u16, bool)] = &[
+        type Fields<'a> = &'a [(&'static str, &'a str)];
+        let table: &[(Method, Fields<'_>, u16, bool)] = &[
             (Method::GET, &[], 200, true),
             (Method::GET, &[("accept", "text/html")], 200, true),
             (Method::GET, &[("accept", "application/xml;q=1, application/json;q=0")], 200, true),

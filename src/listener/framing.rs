@@ -352,59 +352,85 @@ mod tests {
         (whole.1, whole.2)
     }
 
-    /// HTTP-3 and the hostile class `h1-framing`; each row also byte by byte.
+    type Row<'a> = (&'a str, u64, Option<Fault>);
+
+    const MALFORMED: Option<Fault> = Some(Fault::Head(Refusal::HeadMalformed));
+    const AMBIGUOUS: Option<Fault> = Some(Fault::Head(Refusal::FramingAmbiguous));
+    const LARGE: Option<Fault> = Some(Fault::Head(Refusal::HeadersTooLarge));
+    const BODY: Option<Fault> = Some(Fault::Body);
+
+    fn check(table: &[Row<'_>]) {
+        let wrong: Vec<_> = table
+            .iter()
+            .map(|row| (row, judged(row.0)))
+            .filter(|(row, found)| (row.1, row.2) != *found)
+            .collect();
+        assert!(wrong.is_empty(), "misread: {wrong:#?}");
+    }
+
+    /// HTTP-3, HTTP-14: request lines and sizes; each row also byte by byte.
     #[test]
-    fn messages() {
-        let malformed = Some(Fault::Head(Refusal::HeadMalformed));
-        let ambiguous = Some(Fault::Head(Refusal::FramingAmbiguous));
-        let large = Some(Fault::Head(Refusal::HeadersTooLarge));
-        let body = Some(Fault::Body);
+    fn heads() {
         let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n";
         let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A:\r\n".repeat(101));
         let big = format!("GET / HTTP/1.1\r\nA: {}\r\n\r\n", "x".repeat(300));
         let full = format!("GET / HTTP/1.1\r\n{}\r\n", "Abcdefg: 0123456789012345\r\n".repeat(20));
         let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(64));
         let endless = "G".repeat(200);
-        let table: &[(&str, u64, Option<Fault>)] = &[
+        check(&[
             (get, 1, None),
             ("\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 1, None),
-            ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
-            ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
-            (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, malformed),
-            ("GET /\r\n", 0, malformed),
-            ("GET  / HTTP/1.1\r\n\r\n", 0, malformed),
+            ("\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, MALFORMED),
+            ("\rGET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, MALFORMED),
+            (" GET / HTTP/1.1\r\nHost: a\r\n\r\n", 0, MALFORMED),
+            ("GET /\r\n", 0, MALFORMED),
+            ("GET  / HTTP/1.1\r\n\r\n", 0, MALFORMED),
             ("GET / HTTP/2.0\r\n\r\n", 0, Some(Fault::Head(Refusal::VersionUnsupported))),
-            ("GET /\x01 HTTP/1.1\r\n\r\n", 0, malformed),
-            ("\x16\x03\x01", 0, malformed),
+            ("GET /\x01 HTTP/1.1\r\n\r\n", 0, MALFORMED),
+            ("\x16\x03\x01", 0, MALFORMED),
             (&long, 0, Some(Fault::Head(Refusal::TargetTooLong))),
             (&endless, 0, Some(Fault::Head(Refusal::TargetTooLong))),
-            (&many, 0, large),
-            (&big, 0, large),
-            (&full, 0, large),
-            ("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: 5 5\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length: 18446744073709551621\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\nabcde", 0, malformed),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 0, ambiguous),
+            (&many, 0, LARGE),
+            (&big, 0, LARGE),
+            (&full, 0, LARGE),
+        ]);
+    }
+
+    /// HTTP-3 and the hostile class `h1-framing`: what a head may say of its body.
+    #[test]
+    fn announced_lengths() {
+        check(&[
+            ("POST / HTTP/1.1\r\nContent-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: 5, 5\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: +5\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: 5 5\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: 0x5\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length: 18446744073709551621\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length:\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nContent-Length : 5\r\n\r\nabcde", 0, MALFORMED),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked, identity\r\n\r\n", 0, AMBIGUOUS),
             (
                 "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n",
                 0,
-                ambiguous,
+                AMBIGUOUS,
             ),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding:\x0bchunked\r\n\r\n", 0, malformed),
-            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n", 0, malformed),
-            ("POST / HTTP/1.1\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n", 0, malformed),
-            ("POST / HTTP/1.1\nHost: a\n\n", 0, malformed),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", 0, ambiguous),
-            ("POST / HTTP/1.1\r\nX: a\r\n folded\r\n\r\n", 0, malformed),
-            ("POST / HTTP/1.1\r\nX: a\0b\r\n\r\n", 0, malformed),
-            ("POST / HTTP/1.1\r\nno colon\r\n\r\n", 0, malformed),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding:\x0bchunked\r\n\r\n", 0, MALFORMED),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nX: y\nTransfer-Encoding: chunked\r\n\r\n", 0, MALFORMED),
+            ("POST / HTTP/1.1\r\nX: y\rTransfer-Encoding: chunked\r\n\r\n", 0, MALFORMED),
+            ("POST / HTTP/1.1\nHost: a\n\n", 0, MALFORMED),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding:\r\n chunked\r\n\r\n", 0, AMBIGUOUS),
+            ("POST / HTTP/1.1\r\nX: a\r\n folded\r\n\r\n", 0, MALFORMED),
+            ("POST / HTTP/1.1\r\nX: a\0b\r\n\r\n", 0, MALFORMED),
+            ("POST / HTTP/1.1\r\nno colon\r\n\r\n", 0, MALFORMED),
+        ]);
+    }
+
+    /// HTTP-3, HTTP-11: bodies, and what follows them on the connection.
+    #[test]
+    fn bodies() {
+        check(&[
             ("POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: a\r\n\r\n", 2, None),
             ("POST / HTTP/1.1\r\nContent-Length: 0\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n", 2, None),
             (
@@ -413,20 +439,14 @@ mod tests {
                 2,
                 None,
             ),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\nGET / HTTP/1.1\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n", 1, body),
-            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nbad trailer\r\n\r\n", 1, body),
-        ];
-        let wrong: Vec<_> = table
-            .iter()
-            .map(|row| (row, judged(row.0)))
-            .filter(|(row, found)| (row.1, row.2) != *found)
-            .collect();
-        assert!(wrong.is_empty(), "misread: {wrong:#?}");
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0x3\r\nabc\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n\r\nabc\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n10000000000000003\r\nabc\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3;a=\nGET / HTTP/1.1\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\nabc\r\n", 1, BODY),
+            ("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nbad trailer\r\n\r\n", 1, BODY),
+        ]);
     }
 
     /// A faulty request behind a good one does not take the good one with it.
