@@ -146,7 +146,11 @@ fn check(config: &std::path::Path, online: bool) -> Result<u8, Failure> {
 fn explain(config: Option<PathBuf>, jsonl: bool) -> Result<u8, Failure> {
     let explainer = files::explainer(config.as_deref())?;
     let (input, output) = (io::stdin().lock(), io::stdout().lock());
-    if jsonl { explainer.lines(input, output)? } else { explainer.text(input, output)? };
+    if jsonl {
+        explainer.lines(input, output)?
+    } else {
+        explainer.text(input, output)?
+    };
     Ok(0)
 }
 

@@ -11,14 +11,18 @@ pub mod token;
 pub mod policy;
 pub mod rewrite;
 pub mod release;
+pub mod audit;
 
 // What we do: shell rooms.
 pub mod config;
+pub mod telemetry;
 pub mod issuer;
 pub mod upstream;
+pub mod ledger;
 pub mod discovery;
 pub mod reject;
 pub mod gateway;
 pub mod listener;
+pub mod admin;
 pub mod demo;
 pub mod cli;

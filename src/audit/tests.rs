@@ -61,9 +61,9 @@ fn at(event: &Value, pointer: &str) -> String {
 /// The entity whose role or type has this code.
 fn entity(event: &Value, system: &str, code: &str) -> Option<Value> {
     event["entity"].as_array().unwrap().iter().find_map(|entity| {
-        let hit = [&entity["role"], &entity["type"]]
-            .iter()
-            .any(|coding| coding["code"] == code && coding["system"].as_str().unwrap_or("").ends_with(system));
+        let hit = [&entity["role"], &entity["type"]].iter().any(|coding| {
+            coding["code"] == code && coding["system"].as_str().unwrap_or("").ends_with(system)
+        });
         hit.then(|| entity.clone())
     })
 }
@@ -254,21 +254,15 @@ fn aud_6_query() {
     ];
     for (method, target, form, raw) in table {
         let mut entry = entry(Kind::SearchType);
-        (entry.method, entry.target, entry.form) = (method.to_owned(), target.to_owned(), form.map(str::to_owned));
+        (entry.method, entry.target, entry.form) =
+            (method.to_owned(), target.to_owned(), form.map(str::to_owned));
         let event = event(&entry);
         assert_eq!(query(&event).as_deref(), Some(raw));
         assert_eq!(entity(&event, "object-role", "24").unwrap().get("what"), None);
     }
     let shown: Vec<_> = EVERY.into_iter().filter(|kind| query(&event(&entry(*kind))).is_some()).collect();
-    let hidden = [
-        Kind::Capabilities,
-        Kind::Create,
-        Kind::Delete,
-        Kind::Patch,
-        Kind::Read,
-        Kind::Update,
-        Kind::Vread,
-    ];
+    let hidden =
+        [Kind::Capabilities, Kind::Create, Kind::Delete, Kind::Patch, Kind::Read, Kind::Update, Kind::Vread];
     assert!(EVERY.iter().all(|kind| shown.contains(kind) != hidden.contains(kind)), "{shown:?}");
     assert!(query(&event(&entry(Interaction::Unread))).is_some(), "evidence of what could not be read");
 }

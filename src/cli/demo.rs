@@ -21,7 +21,7 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
         )));
     }
     let log = crate::config::Telemetry { log: "warn".to_owned(), log_format: crate::config::LogFormat::Auto };
-    let _guard = telemetry::start(&log).map_err(Failure::configuration)?;
+    telemetry::start(&log).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let folder = Folder::make()?;
         let listen = free(listen).await;
@@ -132,7 +132,10 @@ fn greeting(folder: &Path, demo: &Demo, listen: SocketAddr) -> String {
             "refused, 403: a chain into a type that is not granted",
             format!("{curl} {patients} '{base}/Patient?organization.name=x'"),
         ),
-        ("refused, 403: reading is not deleting", format!("{curl} {everything} -X DELETE {base}/Patient/pat-01")),
+        (
+            "refused, 403: reading is not deleting",
+            format!("{curl} {everything} -X DELETE {base}/Patient/pat-01"),
+        ),
     ];
     let mut text = format!(
         "Pforte demo: synthetic people, throw-away certificate, nothing is kept. Ctrl-C ends it.\n\n\

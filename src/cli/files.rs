@@ -48,8 +48,10 @@ pub(super) fn explainer(path: Option<&Path>) -> Result<Explainer, Failure> {
         None => Settings::check(&Source::new("defaults", DEFAULTS), &Surroundings::new(".", now)),
     };
     let (settings, _warnings) = checked.map_err(|complaints| mend(&complaints))?;
-    let names = settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
-    let route = Route::new(settings.rules, seal_key()?, Credentials::Gateway).map_err(Failure::configuration)?;
+    let names =
+        settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
+    let route =
+        Route::new(settings.rules, seal_key()?, Credentials::Gateway).map_err(Failure::configuration)?;
     Ok(Explainer::new(route, names, now))
 }
 

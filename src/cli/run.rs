@@ -34,7 +34,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Serves by the file until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     let settings = files::settings(config)?;
-    let _guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
+    telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
@@ -48,7 +48,8 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
 
 /// Cancels at the first SIGTERM or SIGINT.
 pub(super) async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+    let (Ok(mut terminate), Ok(mut interrupt)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
     else {
         tracing::error!("signals cannot be received; end the process to stop it");
         return;
@@ -104,9 +105,14 @@ mod parking {
 
 impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
-    pub(super) async fn open(settings: Settings, seal: SealKey, stop: CancellationToken) -> Result<Self, Failure> {
+    pub(super) async fn open(
+        settings: Settings,
+        seal: SealKey,
+        stop: CancellationToken,
+    ) -> Result<Self, Failure> {
         let metrics = Metrics::new();
-        let ledger = Arc::new(Ledger::open(&settings.audit).map_err(Failure::work)?);
+        let ledger =
+            Arc::new(Ledger::open(&settings.audit, &settings.rules.public_base).map_err(Failure::work)?);
         let certificates = match &settings.server.tls {
             Some(tls) => Some(Arc::new(CertificateStore::open(tls.clone()).map_err(Failure::configuration)?)),
             None => None,
@@ -118,7 +124,8 @@ impl House {
             })?),
             None => None,
         };
-        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone()).map_err(Failure::configuration)?;
+        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone())
+            .map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let shared =
             Arc::new(Shared { front, certificates, ledger, metrics, tasks: parking::Slot::default() });
@@ -145,7 +152,12 @@ impl House {
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
             let readiness = Arc::clone(&shared) as Arc<dyn Readiness>;
-            tokio::spawn(admin::serve(socket, readiness, shared.metrics.clone(), stop.clone().cancelled_owned()))
+            tokio::spawn(admin::serve(
+                socket,
+                readiness,
+                shared.metrics.clone(),
+                stop.clone().cancelled_owned(),
+            ))
         });
         drop(gateway);
         let drained = listener::serve(sockets, options, Arc::clone(&shared.front), stop).await;
@@ -156,7 +168,9 @@ impl House {
         shared.ledger.close().await.map_err(Failure::work)?;
         match drained {
             Drained::Complete => Ok(0),
-            Drained::TimedOut => Err(Failure::work("requests were still in flight after `limits.drain_timeout`")),
+            Drained::TimedOut => {
+                Err(Failure::work("requests were still in flight after `limits.drain_timeout`"))
+            }
         }
     }
 }
@@ -191,7 +205,10 @@ impl Shared {
         let settings = match files::settings(config) {
             Ok(settings) => settings,
             Err(failure) => {
-                tracing::error!(complaints = failure.text, "configuration not reloaded; the old one stays in force");
+                tracing::error!(
+                    complaints = failure.text,
+                    "configuration not reloaded; the old one stays in force"
+                );
                 return;
             }
         };
@@ -200,7 +217,8 @@ impl Shared {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         let rebuilt = files::seal_key().and_then(|seal| {
-            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone()).map_err(Failure::configuration)
+            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone())
+                .map_err(Failure::configuration)
         });
         match rebuilt {
             Ok(gateway) => {
@@ -209,7 +227,10 @@ impl Shared {
                 tracing::info!("configuration reloaded");
             }
             Err(failure) => {
-                tracing::error!(complaints = failure.text, "configuration not reloaded; the old one stays in force");
+                tracing::error!(
+                    complaints = failure.text,
+                    "configuration not reloaded; the old one stays in force"
+                );
             }
         }
     }

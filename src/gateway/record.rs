@@ -82,12 +82,17 @@ impl Record {
     }
 
     /// The entries of a batch or transaction, each an interaction of its own.
-    fn entries_of(&mut self, requests: &[Result<FhirRequest, crate::fhir::Unreadable>], duties: &[EntryDuty]) {
+    fn entries_of(
+        &mut self,
+        requests: &[Result<FhirRequest, crate::fhir::Unreadable>],
+        duties: &[EntryDuty],
+    ) {
         for (index, (request, duty)) in requests.iter().zip(duties).enumerate() {
             let mut entry = match request {
                 Ok(request) => {
                     let asked = request.asked();
-                    let mut entry = self.own.entry(index, asked.method().as_str(), &asked.target().to_string());
+                    let mut entry =
+                        self.own.entry(index, asked.method().as_str(), &asked.target().to_string());
                     entry.interaction = Interaction::Known(asked.kind());
                     entry.resource = asked.resource_type();
                     entry.id.clone_from(&asked.found().id);
@@ -119,7 +124,8 @@ impl Record {
         if self.bundle.is_empty() {
             return;
         }
-        let format = answer.headers.get("content-type").and_then(|value| value.to_str().ok()).and_then(Format::of);
+        let format =
+            answer.headers.get("content-type").and_then(|value| value.to_str().ok()).and_then(Format::of);
         let limits = Limits { entries: 1_000_000, ..Limits::default() };
         let outline = format.and_then(|format| Outline::read(&answer.body, format, limits).ok());
         let Some(bundle) = outline.as_ref().and_then(Outline::bundle) else { return };

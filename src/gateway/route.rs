@@ -238,7 +238,9 @@ impl Route {
             needs,
             entries: match request.body() {
                 Body::Bundle(bundle) => bundle.entries.clone(),
-                Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => Vec::new(),
+                Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
+                    Vec::new()
+                }
             },
             kind: asked.kind(),
             method: asked.method().clone(),
@@ -280,6 +282,7 @@ impl Route {
             outbound: Some(outbound),
             duties,
             needs,
+            entries: Vec::new(),
             kind,
             method: method.clone(),
             format,

@@ -74,20 +74,26 @@ impl Gateway {
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
-    pub fn new(settings: Settings, seal: SealKey, ledger: Arc<Ledger>, metrics: Metrics) -> Result<Self, GatewayError> {
+    pub fn new(
+        settings: Settings,
+        seal: SealKey,
+        ledger: Arc<Ledger>,
+        metrics: Metrics,
+    ) -> Result<Self, GatewayError> {
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         let credentials = match settings.backend.credentials {
             BackendCredentials::Forward => Credentials::Client,
-            BackendCredentials::Basic { .. } | BackendCredentials::Bearer { .. } | BackendCredentials::None => {
-                Credentials::Gateway
-            }
+            BackendCredentials::Basic { .. }
+            | BackendCredentials::Bearer { .. }
+            | BackendCredentials::None => Credentials::Gateway,
         };
         let route = Route::new(rules, seal, credentials)?;
         let public_url = &settings.server.public_url;
         let resource = crate::discovery::oauth_protected_resource_path(public_url);
-        let challenge =
-            Challenge { resource_metadata: format!("{}{resource}", public_url.origin().ascii_serialization()) };
+        let challenge = Challenge {
+            resource_metadata: format!("{}{resource}", public_url.origin().ascii_serialization()),
+        };
         Ok(Self {
             issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading)?),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
@@ -119,7 +125,12 @@ impl Gateway {
     }
 
     /// Answers one request, and writes down that it did.
-    pub async fn serve(&self, inbound: Request<Incoming>, peer: IpAddr, now: Timestamp) -> Response<ResponseBody> {
+    pub async fn serve(
+        &self,
+        inbound: Request<Incoming>,
+        peer: IpAddr,
+        now: Timestamp,
+    ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
         let raw = head.uri.path_and_query().map_or("/", |target| target.as_str());
@@ -135,7 +146,12 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, raw, &head, &mut record);
         }
-        self.metrics.request(record.interaction(), answered.response.status(), record.reason_id(), record.elapsed());
+        self.metrics.request(
+            record.interaction(),
+            answered.response.status(),
+            record.reason_id(),
+            record.elapsed(),
+        );
         self.finish(answered.response, &head.headers, request_id.as_str(), answered.content)
     }
 
@@ -160,7 +176,12 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, "", &head, &mut record);
         }
-        self.metrics.request(record.interaction(), answered.response.status(), record.reason_id(), record.elapsed());
+        self.metrics.request(
+            record.interaction(),
+            answered.response.status(),
+            record.reason_id(),
+            record.elapsed(),
+        );
         self.finish(answered.response, &head.headers, request_id.as_str(), Content::Plain)
     }
 
@@ -228,7 +249,8 @@ impl Gateway {
             let released = release::refused_batch(&passage.duties, &self.route.terms(&passage, now));
             return Ok(whole(released.into_parts(), Content::Plain));
         };
-        let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id()).map_err(fault)?;
+        let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
+            .map_err(fault)?;
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, &ours).await;
         self.metrics.backend(started.elapsed(), response.is_ok());
@@ -253,7 +275,12 @@ impl Gateway {
     }
 
     /// The client's body, bounded, and only for interactions that have one.
-    async fn read(&self, question: &Question, body: Incoming, record: &mut Record) -> Result<Bytes, Rejection> {
+    async fn read(
+        &self,
+        question: &Question,
+        body: Incoming,
+        record: &mut Record,
+    ) -> Result<Bytes, Rejection> {
         let unexpected = || Rejection::Unreadable(crate::fhir::Unreadable::UnexpectedBody);
         if body.is_end_stream() {
             return Ok(Bytes::new());
@@ -293,11 +320,12 @@ impl Gateway {
         } else {
             FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
         };
-        let body = collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
-            Unfit::Broken(error) => fault(error),
-            Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
-            Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
-        })?;
+        let body =
+            collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
+                Unfit::Broken(error) => fault(error),
+                Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
+                Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
+            })?;
         let answer = Answer { status: head.status, headers: head.headers, body };
         record.answer(&answer);
         let released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
@@ -343,16 +371,17 @@ impl Gateway {
         let passage = self.route.pass(question, Bytes::new(), &Caller::Anonymous, now)?;
         let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
-        let ours = fields::ours(&self.settings, head, None, record.peer(), record.request_id()).map_err(fault)?;
+        let ours =
+            fields::ours(&self.settings, head, None, record.peer(), record.request_id()).map_err(fault)?;
         let response = self.upstream.forward(outbound, &ours).await.map_err(fault)?;
         let (answer, body) = response.into_parts();
         if answer.status != StatusCode::OK {
             return Err(Rejection::Withheld(release::Withheld::BackendFailed(answer.status)));
         }
         let limits = &self.settings.limits;
-        let body = collect(body, limits.checked_answer_bytes, self.settings.backend.timeout)
-            .await
-            .map_err(|_| Rejection::Backend(BackendFault::Broken("its CapabilityStatement broke off".to_owned())))?;
+        let body = collect(body, limits.checked_answer_bytes, self.settings.backend.timeout).await.map_err(
+            |_| Rejection::Backend(BackendFault::Broken("its CapabilityStatement broke off".to_owned())),
+        )?;
         let rules = self.route.rules();
         let truth = Truth {
             public_base: &rules.public_base,
@@ -435,9 +464,10 @@ fn limiter(rate: Rate) -> Option<DefaultKeyedRateLimiter<String>> {
 fn fault(error: UpstreamError) -> Rejection {
     let text = error.to_string();
     Rejection::Backend(match error {
-        UpstreamError::Closed(_) | UpstreamError::Connect(_) | UpstreamError::Refused(_) | UpstreamError::Tls(_) => {
-            BackendFault::Unreachable(text)
-        }
+        UpstreamError::Closed(_)
+        | UpstreamError::Connect(_)
+        | UpstreamError::Refused(_)
+        | UpstreamError::Tls(_) => BackendFault::Unreachable(text),
         UpstreamError::Overloaded => BackendFault::Overloaded,
         UpstreamError::Timeout => BackendFault::Timeout,
         UpstreamError::Encoded(_)

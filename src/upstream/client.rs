@@ -20,8 +20,10 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::body::UpstreamBody;
+use super::headers::{Ours, incoming, outgoing};
 use super::{UpstreamError, UpstreamSetup};
 use crate::config::Backend;
+use crate::rewrite::Outbound;
 
 /// Longest wait for a connection; a backend in the same network answers in milliseconds.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -87,7 +89,11 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`UpstreamError`]; errors inside the body come from the body.
-    pub async fn forward(&self, outbound: &Outbound, ours: &Ours) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub async fn forward(
+        &self,
+        outbound: &Outbound,
+        ours: &Ours,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let wrong = |cause: http::Error| UpstreamError::Target(cause.to_string());
         let target = outbound.target();
         let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
@@ -110,7 +116,10 @@ impl Upstream {
     ///
     /// # Errors
     /// See [`UpstreamError`]; errors inside the body come from the body.
-    pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub(super) async fn send(
+        &self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<UpstreamBody>, UpstreamError> {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
         let (head, body) = request.into_parts();
