@@ -1,5 +1,7 @@
 //! Misbehaviour on demand: what tests of the gateway rely on.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use pforte::demo::authorization::{AuthorizationServer, Endpoint, Misbehaviour as Bad};
 use pforte::demo::fhir_server::{Contents, FhirServer, Misbehaviour, Options};
@@ -112,6 +114,29 @@ async fn endpoints_of_the_authorization_server_misbehave_one_by_one() {
     assert_eq!(held.await.unwrap().status, 200);
     server.refuse_connections().await;
     assert!(client().get(server.url(Endpoint::Jwks)).send().await.unwrap_err().is_connect());
+}
+
+#[tokio::test]
+async fn both_protocols_are_spoken_over_tls() {
+    let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+    let mut config =
+        config.with_no_client_auth().with_single_cert(vec![made.cert.der().clone()], key).unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let server =
+        FhirServer::start(Options { tls: Some(Arc::new(config)), ..Options::default() }).await.unwrap();
+    assert!(server.base().starts_with("https://"));
+    let root = reqwest::Certificate::from_der(made.cert.der()).unwrap();
+    for (only_first, version) in [(false, reqwest::Version::HTTP_2), (true, reqwest::Version::HTTP_11)] {
+        let builder = reqwest::Client::builder().no_proxy().tls_certs_only([root.clone()]);
+        let client = if only_first { builder.http1_only() } else { builder }.build().unwrap();
+        let response = client.get(format!("{}/Patient/pat-01", server.base())).send().await.unwrap();
+        assert_eq!((response.status().as_u16(), response.version()), (200, version));
+    }
+    assert_eq!(server.log()[0].authority, server.address().to_string());
 }
 
 #[tokio::test]

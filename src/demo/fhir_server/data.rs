@@ -139,7 +139,7 @@ fn patient(number: usize) -> Value {
             "<div xmlns=\"http://www.w3.org/1999/xhtml\"><p>Demo patient <b>{given} {family}</b><br/>born {}</p></div>", birth_date(number))},
         "identifier": [{"use": "usual", "system": "https://pforte.example/sid/mrn", "value": format!("{:06}", 4711 + number * 13),
             "type": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "MR"}]}}],
-        "active": number % 12 != 0,
+        "active": !number.is_multiple_of(12),
         "name": [{"use": "official", "family": family, "given": [given]}],
         "telecom": [{"system": "phone", "value": format!("+49 30 23125 {number:03}"), "use": "home"},
                     {"system": "email", "value": format!("patient{number:02}@demo.example")}],

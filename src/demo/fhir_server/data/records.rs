@@ -48,7 +48,7 @@ fn encounters(number: usize) -> Vec<Value> {
     };
     vec![
         one(1, "IMP", "finished", 6),
-        one(2, "AMB", if number % 4 == 0 { "in-progress" } else { "finished" }, 9),
+        one(2, "AMB", if number.is_multiple_of(4) { "in-progress" } else { "finished" }, 9),
     ]
 }
 
@@ -72,13 +72,13 @@ fn conditions(number: usize) -> Vec<Value> {
     };
     vec![
         one(1, "problem-list-item", "active"),
-        one(2, "encounter-diagnosis", if number % 3 == 0 { "resolved" } else { "active" }),
+        one(2, "encounter-diagnosis", if number.is_multiple_of(3) { "resolved" } else { "active" }),
     ]
 }
 
 fn observation(number: usize, which: usize, category: &str, code: (&str, &str)) -> Value {
     json!({"resourceType": "Observation", "id": format!("obs-{number:02}-{which}"),
-        "status": if number % 7 == 0 && which == 4 { "preliminary" } else { "final" },
+        "status": if number.is_multiple_of(7) && which == 4 { "preliminary" } else { "final" },
         "category": [concept("http://terminology.hl7.org/CodeSystem/observation-category", category, category)],
         "code": concept(LOINC, code.0, code.1), "subject": subject(number), "encounter": encounter(number, 1 + which % 2),
         "effectiveDateTime": format!("{}T10:{:02}:00+02:00", day(number, 6 + which % 4), which * 5),
@@ -102,7 +102,8 @@ fn observations(number: usize) -> Vec<Value> {
         with(observation(number, which, category, code), "valueQuantity", quantity(amount, unit))
     };
     let pressure = |code: &str, name: &str, amount: f64| json!({"code": concept(LOINC, code, name), "valueQuantity": quantity(amount, "mm[Hg]")});
-    let smoker = if number % 5 == 0 { ("77176002", "Smoker") } else { ("266919005", "Never smoked tobacco") };
+    let smoker =
+        if number.is_multiple_of(5) { ("77176002", "Smoker") } else { ("266919005", "Never smoked tobacco") };
     vec![
         measured(1, "vital-signs", ("8867-4", "Heart rate"), 58.0 + share, "/min"),
         measured(2, "vital-signs", ("29463-7", "Body weight"), 52.5 + share * 1.7, "kg"),
