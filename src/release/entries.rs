@@ -3,7 +3,7 @@
 
 use http::StatusCode;
 
-use super::{Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge};
+use super::{Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links};
 use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Step};
 use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
 use crate::policy::{Content, Denial, Duties, EntryDuty, EntryRefusal, Expects};
@@ -122,6 +122,11 @@ fn verdict(entry: &Entry<'_>, case: Case<'_>) -> Verdict {
     }
     if !may_name_record(status, case.duties) {
         forget(entry, response, &mut changes);
+    } else if let Some(location) = &response.location
+        && links::below(&location.text, case.terms).is_none()
+    {
+        // As with the header field: what leads past the base is no address here.
+        changes.edits.remove(location.member.clone());
     }
     content(entry, status, case, changes)
 }

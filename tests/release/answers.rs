@@ -8,69 +8,98 @@ const OWN_XML: &str = r#"<Observation xmlns="http://hl7.org/fhir"><id value="1"/
 
 type Fields = &'static [(&'static str, &'static str)];
 
+const AS_JSON: Fields = &[("content-type", "application/fhir+json")];
+const AS_XML: Fields = &[("content-type", "application/fhir+xml")];
+
+/// Target, header fields and body of an answer, and what becomes of it.
+const SHAPES: &[(&str, Fields, &str, &str)] = &[
+    ("Observation/1", AS_JSON, OWN, "shown"),
+    ("Observation/1", &[("content-type", "application/json")], OWN, "shown"),
+    (
+        "Observation/1",
+        &[("content-type", "application/fhir+json; charset=\"UTF-8\"; fhirVersion=4.0")],
+        OWN,
+        "shown",
+    ),
+    ("Observation/1", AS_XML, OWN_XML, "shown"),
+    ("Observation/1", AS_XML, OWN, "Unreadable"),
+    ("Observation/1", AS_JSON, OWN_XML, "Unreadable"),
+    ("Observation/1", &[("content-type", "text/html")], "<html/>", "NotFhir"),
+    ("Observation/1", &[("content-type", "application/fhir+AS_JSON, text/html")], OWN, "NotFhir"),
+    ("Observation/1", &[("content-type", "text/html, application/fhir+json")], OWN, "NotFhir"),
+    ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-16")], OWN, "NotFhir"),
+    ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-7")], OWN, "NotFhir"),
+    (
+        "Observation/1",
+        &[("content-type", "application/fhir+json"), ("content-type", "text/html")],
+        OWN,
+        "NotFhir",
+    ),
+    ("Observation/1", &[], OWN, "NotFhir"),
+    (
+        "Observation/1",
+        &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")],
+        OWN,
+        "Encoded",
+    ),
+    (
+        "Observation/1",
+        &[("content-type", "application/fhir+json"), ("content-encoding", "identity")],
+        OWN,
+        "shown",
+    ),
+    (
+        "Observation/1",
+        &[
+            ("content-type", "application/fhir+json"),
+            ("content-encoding", "identity"),
+            ("content-encoding", "br"),
+        ],
+        OWN,
+        "Encoded",
+    ),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Patient","id":"1"}"#, "WrongShape"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation","id":"2"}"#, "WrongShape"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation"}"#, "WrongShape"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"OperationOutcome"}"#, "WrongShape"),
+    ("Observation/1", AS_JSON, "", "Empty"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation","id":"1","id":"1"}"#, "Unreadable"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation","id":"1","\u0069d":"2"}"#, "Unreadable"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation","id":"1""#, "Unreadable"),
+    ("Observation/1", AS_JSON, "\u{feff}{\"resourceType\":\"Observation\",\"id\":\"1\"}", "Unreadable"),
+    ("Observation/1", AS_JSON, r#"{"resourceType":"Observation","id":"1"}{}"#, "Unreadable"),
+    ("Observation/1", AS_XML, r#"<Observation xmlns="http://hl7.org/fhir"><id value="1"/>"#, "Unreadable"),
+    ("Observation/1", AS_XML, r#"<Observation><id value="1"/></Observation>"#, "Unreadable"),
+    (
+        "Observation/1",
+        AS_XML,
+        r#"<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><Observation xmlns="http://hl7.org/fhir"><id value="1"/></Observation>"#,
+        "Unreadable",
+    ),
+    ("Observation?code=x", AS_JSON, OWN, "WrongShape"),
+    ("Observation?code=x", AS_JSON, r#"{"resourceType":"Bundle","type":"history"}"#, "WrongShape"),
+    ("Observation?code=x", AS_JSON, r#"{"resourceType":"Bundle"}"#, "WrongShape"),
+    ("Observation?code=x", AS_JSON, r#"{"resourceType":"Bundle","type":"searchset"}"#, "shown"),
+    ("Observation/_history", AS_JSON, r#"{"resourceType":"Bundle","type":"searchset"}"#, "WrongShape"),
+    ("Observation/_history", AS_JSON, r#"{"resourceType":"Bundle","type":"history"}"#, "shown"),
+    ("Observation?code=x", AS_JSON, r#"{"resourceType":"OperationOutcome","issue":[]}"#, "WrongShape"),
+    ("Observation?code=x", AS_JSON, "", "Empty"),
+];
+
 /// RESP-2, REST-9, REST-10, REST-11: what is not what was asked for never passes.
 #[test]
 fn other_shapes_are_withheld() {
-    let json: Fields = &[("content-type", "application/fhir+json")];
-    let xml: Fields = &[("content-type", "application/fhir+xml")];
-    let table: &[(&str, Fields, &str, &str)] = &[
-        ("Observation/1", json, OWN, "shown"),
-        ("Observation/1", &[("content-type", "application/json")], OWN, "shown"),
-        ("Observation/1", &[("content-type", "application/fhir+json; charset=\"UTF-8\"; fhirVersion=4.0")], OWN, "shown"),
-        ("Observation/1", xml, OWN_XML, "shown"),
-        ("Observation/1", xml, OWN, "Unreadable"),
-        ("Observation/1", json, OWN_XML, "Unreadable"),
-        ("Observation/1", &[("content-type", "text/html")], "<html/>", "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json, text/html")], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "text/html, application/fhir+json")], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-16")], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-7")], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-type", "text/html")], OWN, "NotFhir"),
-        ("Observation/1", &[], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")], OWN, "Encoded"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-encoding", "identity")], OWN, "shown"),
-        (
-            "Observation/1",
-            &[("content-type", "application/fhir+json"), ("content-encoding", "identity"), ("content-encoding", "br")],
-            OWN,
-            "Encoded",
-        ),
-        ("Observation/1", json, r#"{"resourceType":"Patient","id":"1"}"#, "WrongShape"),
-        ("Observation/1", json, r#"{"resourceType":"Observation","id":"2"}"#, "WrongShape"),
-        ("Observation/1", json, r#"{"resourceType":"Observation"}"#, "WrongShape"),
-        ("Observation/1", json, r#"{"resourceType":"OperationOutcome"}"#, "WrongShape"),
-        ("Observation/1", json, "", "Empty"),
-        ("Observation/1", json, r#"{"resourceType":"Observation","id":"1","id":"1"}"#, "Unreadable"),
-        ("Observation/1", json, r#"{"resourceType":"Observation","id":"1","\u0069d":"2"}"#, "Unreadable"),
-        ("Observation/1", json, r#"{"resourceType":"Observation","id":"1""#, "Unreadable"),
-        ("Observation/1", json, "\u{feff}{\"resourceType\":\"Observation\",\"id\":\"1\"}", "Unreadable"),
-        ("Observation/1", json, r#"{"resourceType":"Observation","id":"1"}{}"#, "Unreadable"),
-        ("Observation/1", xml, r#"<Observation xmlns="http://hl7.org/fhir"><id value="1"/>"#, "Unreadable"),
-        ("Observation/1", xml, r#"<Observation><id value="1"/></Observation>"#, "Unreadable"),
-        (
-            "Observation/1",
-            xml,
-            r#"<!DOCTYPE x [<!ENTITY e SYSTEM "file:///etc/passwd">]><Observation xmlns="http://hl7.org/fhir"><id value="1"/></Observation>"#,
-            "Unreadable",
-        ),
-        ("Observation?code=x", json, OWN, "WrongShape"),
-        ("Observation?code=x", json, r#"{"resourceType":"Bundle","type":"history"}"#, "WrongShape"),
-        ("Observation?code=x", json, r#"{"resourceType":"Bundle"}"#, "WrongShape"),
-        ("Observation?code=x", json, r#"{"resourceType":"Bundle","type":"searchset"}"#, "shown"),
-        ("Observation/_history", json, r#"{"resourceType":"Bundle","type":"searchset"}"#, "WrongShape"),
-        ("Observation/_history", json, r#"{"resourceType":"Bundle","type":"history"}"#, "shown"),
-        ("Observation?code=x", json, r#"{"resourceType":"OperationOutcome","issue":[]}"#, "WrongShape"),
-        ("Observation?code=x", json, "", "Empty"),
-    ];
-    for (target, headers, body, expected) in table {
+    for (target, headers, body, expected) in SHAPES {
         let got = shown(&route(), &get(READER, target), (200, headers, body));
         let got = got.map_or_else(|withheld| withheld, |_| "shown".to_owned());
         assert!(got.starts_with(expected), "{target} {headers:?} {body}: {got}");
     }
     let latin = pforte::release::Answer {
         status: http::StatusCode::OK,
-        headers: fields(json),
-        body: bytes::Bytes::from_static(b"{\"resourceType\":\"Observation\",\"id\":\"1\",\"language\":\"\xe4\"}"),
+        headers: fields(AS_JSON),
+        body: bytes::Bytes::from_static(
+            b"{\"resourceType\":\"Observation\",\"id\":\"1\",\"language\":\"\xe4\"}",
+        ),
     };
     let route = route();
     let passage = passed(&route, &get(READER, "Observation/1")).unwrap();
@@ -86,13 +115,20 @@ fn streams_are_of_fhir_only() {
         (&[("content-type", "application/fhir+json"), ("content-length", "0")], "", "Empty"),
         (&[("content-type", "application/fhir+json")], "", "Unreadable"),
         (&[("content-type", "text/html")], "<html/>", "NotFhir"),
-        (&[("content-type", "application/fhir+json"), ("content-type", "application/fhir+json")], OWN, "NotFhir"),
+        (
+            &[("content-type", "application/fhir+json"), ("content-type", "application/fhir+json")],
+            OWN,
+            "NotFhir",
+        ),
         (&[("content-type", "application/fhir+json; charset=utf-16")], OWN, "NotFhir"),
         (&[("content-type", "application/fhir+json")], r#"{"resourceType":"Obser"#, "Unreadable"),
     ];
     for (headers, body, expected) in table {
         let got = shown(&route(), &get("system/*.rs", "Observation/1"), (200, headers, body));
-        let got = got.map_or_else(|withheld| withheld, |shown| if shown.streamed { "streamed" } else { "held" }.into());
+        let got = got.map_or_else(
+            |withheld| withheld,
+            |shown| if shown.streamed { "streamed" } else { "held" }.into(),
+        );
         assert!(got.starts_with(expected), "{headers:?} {body}: {got}");
     }
 }
@@ -105,11 +141,15 @@ fn stored_bundles_are_shown_whole_or_not_at_all() {
             JSON => r#","id":"b""#.to_owned(),
             XML => r#"<id value="b"/>"#.to_owned(),
         };
-        let body = bundle(format, "document", &id, &[entry(format, &resource(format, "Observation", "1"), "match")]);
+        let body =
+            bundle(format, "document", &id, &[entry(format, &resource(format, "Observation", "1"), "match")]);
         let table = [("system/Bundle.r", false), ("system/Bundle.r system/Observation.s", true)];
         for (scope, whole) in table {
             let shown = shown(&route(), &get(scope, "Bundle/b"), ok(&body));
-            assert_eq!(shown.map(|shown| shown.body), if whole { Ok(body.clone()) } else { Err("OutOfScope".into()) });
+            assert_eq!(
+                shown.map(|shown| shown.body),
+                if whole { Ok(body.clone()) } else { Err("OutOfScope".into()) }
+            );
         }
     }
 }
@@ -172,7 +212,8 @@ fn not_modified_answers_only_reads() {
 #[test]
 fn binary_content() {
     let scope = "system/Binary.r";
-    let pdf: Fields = &[("content-type", "application/pdf"), ("content-disposition", "attachment"), ("etag", "\"1\"")];
+    let pdf: Fields =
+        &[("content-type", "application/pdf"), ("content-disposition", "attachment"), ("etag", "\"1\"")];
     let ask = Ask { headers: &[("accept", "application/pdf")], ..get(scope, "Binary/1") };
     let shown_raw = shown(&route(), &ask, (200, pdf, "http://upstream.internal/fhir")).unwrap();
     assert!(shown_raw.streamed && shown_raw.body == "http://upstream.internal/fhir");
@@ -197,7 +238,9 @@ fn operations() {
             entries.iter().map(|inner| entry(format, inner, "match")).collect()
         };
         let parameters = |inner: &str| match format {
-            JSON => format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"r","resource":{inner}}}]}}"#),
+            JSON => {
+                format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"r","resource":{inner}}}]}}"#)
+            }
             XML => format!(
                 r#"<Parameters xmlns="http://hl7.org/fhir"><parameter><name value="r"/><resource>{inner}</resource></parameter></Parameters>"#
             ),
@@ -208,7 +251,11 @@ fn operations() {
         let document = "Composition/1/$document";
         let table = [
             (everything, bundle(format, "searchset", "", &both), Some(bundle(format, "searchset", "", &one))),
-            (everything, bundle(format, "collection", "", &both), Some(bundle(format, "collection", "", &one))),
+            (
+                everything,
+                bundle(format, "collection", "", &both),
+                Some(bundle(format, "collection", "", &one)),
+            ),
             (document, bundle(format, "document", "", &both), None),
             (document, bundle(format, "message", "", &both), None),
             (document, bundle(format, "document", "", &one), Some(bundle(format, "document", "", &one))),
@@ -235,8 +282,12 @@ fn operations() {
         let shown = shown(&route(), &get(scope, everything), ok(&named)).unwrap();
         assert!(!shown.body.contains("upstream"), "{}", shown.body);
     }
-    let contained = r#"{"resourceType":"Parameters","contained":[{"resourceType":"Condition","id":"secret"}]}"#;
-    assert_eq!(shown(&route(), &get(scope, "Patient/1/$everything"), ok(contained)), Err("OutOfScope".into()));
+    let contained =
+        r#"{"resourceType":"Parameters","contained":[{"resourceType":"Condition","id":"secret"}]}"#;
+    assert_eq!(
+        shown(&route(), &get(scope, "Patient/1/$everything"), ok(contained)),
+        Err("OutOfScope".into())
+    );
 }
 
 /// OPS-7, OPS-20: the addresses of an export are sealed, its files pass, its pages for people do not.
@@ -272,10 +323,12 @@ fn exports() {
         assert_eq!(body["requiresAccessToken"], true);
         assert_eq!(body["output"][1]["url"], "https://store.test/2");
         assert!(!shown.body.contains("upstream"), "{}", shown.body);
-        let file = body["output"][0]["url"].as_str().unwrap().trim_start_matches("https://gw.test/fhir").to_owned();
+        let file =
+            body["output"][0]["url"].as_str().unwrap().trim_start_matches("https://gw.test/fhir").to_owned();
         let passage = passed(&route, &get("system/*.rs", &file)).unwrap();
         assert_eq!(passage.outbound.as_ref().unwrap().target(), "Binary/1");
-        let lines = released(&route, &passage, (200, &[("content-type", "application/fhir+ndjson")], "{}\n{}\n"));
+        let lines =
+            released(&route, &passage, (200, &[("content-type", "application/fhir+ndjson")], "{}\n{}\n"));
         assert!(lines.is_ok_and(|file| file.streamed && file.body == "{}\n{}\n"));
         // The same link with less, or as somebody else, is no way in (SRCH-26).
         assert!(passed(&route, &get("system/Patient.rs", &file)).is_err());
@@ -285,7 +338,14 @@ fn exports() {
     assert_eq!(released(&route, &passage, (200, html, "<html>upstream</html>")), Err("NotFhir".into()));
     let xml: Fields = &[("content-type", "application/fhir+xml")];
     assert_eq!(released(&route, &passage, (200, xml, "<x/>")), Err("NotFhir".into()));
-    let bad = [r#"{"output":{}}"#, r#"{"output":[{}]}"#, r#"{"request":5}"#, "[]", "", r#"{"request":"http://elsewhere.test/"}"#];
+    let bad = [
+        r#"{"output":{}}"#,
+        r#"{"output":[{}]}"#,
+        r#"{"request":5}"#,
+        "[]",
+        "",
+        r#"{"request":"http://elsewhere.test/"}"#,
+    ];
     for manifest in bad {
         assert_eq!(released(&route, &passage, (200, json, manifest)), Err("WrongShape".into()), "{manifest}");
     }
