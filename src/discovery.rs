@@ -11,4 +11,4 @@ mod smart;
 mod tree;
 
 pub use document::{Document, oauth_protected_resource_path, openid_configuration, protected_resource};
-pub use smart::{Endpoints, SmartFacts, smart_configuration};
+pub use smart::{Endpoints, SmartFacts, access_token_format, smart_configuration};
