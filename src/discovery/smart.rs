@@ -56,6 +56,9 @@ const CAPABILITIES: [&str; 20] = [
     "sso-openid-connect",
 ];
 
+/// Whether a member's value has the JSON type and form that it must have.
+type Sound = fn(&Value) -> bool;
+
 /// What of the gateway the document must be true of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SmartFacts {
@@ -71,11 +74,11 @@ pub fn smart_configuration(
     overrides: &Map<String, Value>,
     facts: SmartFacts,
 ) -> Option<Map<String, Value>> {
-    let said = |name: &str, sound: fn(&Value) -> bool| {
+    let said = |name: &str, sound: Sound| {
         // An override that is unsound was refused with the file; should one come through, nothing is published.
         overrides.get(name).or_else(|| metadata?.get(name)).filter(|value| sound(value)).cloned()
     };
-    let shapes: [(&[&str], fn(&Value) -> bool); 5] = [
+    let shapes: [(&[&str], Sound); 5] = [
         (&URLS, is_absolute),
         (&LISTS, |value| strings(value).is_some_and(|list| !list.is_empty())),
         (&["access_token_format"], is_text),
