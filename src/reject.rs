@@ -280,7 +280,7 @@ fn token_words(error: &TokenError) -> Words {
         TokenClass::InvalidToken | TokenClass::NoCredentials => (StatusCode::UNAUTHORIZED, "login"),
         TokenClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
     };
-    Words::new(status, code, error.client_text())
+    Words::new(status, code, sentence(error.client_text()))
 }
 
 fn backend_words(fault: &BackendFault) -> Words {
@@ -476,10 +476,12 @@ fn unreadable_words(unreadable: &Unreadable) -> Words {
         | Unreadable::FullUrl
         | Unreadable::Header(_) => (StatusCode::BAD_REQUEST, "invalid"),
     };
-    let mut text = unreadable.to_string();
-    if let Some(first) = text.get(..1).map(str::to_uppercase) {
-        text.replace_range(..1, &first);
-    }
-    text.push('.');
-    Words::new(status, code, text)
+    Words::new(status, code, sentence(&unreadable.to_string()))
+}
+
+/// A message as a sentence: a capital first, a full stop last.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(chars).chain(['.']).collect()
 }

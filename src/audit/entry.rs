@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::audit::codes::{self, Code};
 use crate::audit::{agents, entities};
-use crate::fhir::{Kind, ResourceType, SearchQuery, is_id};
+use crate::fhir::{Kind, Parameter, ResourceType, SearchQuery, is_id};
 
 /// What was asked for, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -263,7 +263,7 @@ impl Entry {
     }
 
     fn named_patient(&self) -> Option<String> {
-        if self.resource.is_some_and(|resource| resource.as_str() == "Patient") && self.id.is_some() {
+        if self.resource.is_some_and(|resource| resource == ResourceType::PATIENT) && self.id.is_some() {
             return self.id.clone();
         }
         if self.interaction.pattern() != Pattern::Query {
@@ -300,7 +300,7 @@ impl Entry {
 }
 
 /// The one patient a search parameter names, if it names one.
-fn patient_of(parameter: &crate::fhir::Parameter) -> Option<String> {
+fn patient_of(parameter: &Parameter) -> Option<String> {
     let reference = match parameter.name() {
         "patient" | "patient:Patient" | "subject:Patient" => {
             parameter.value().strip_prefix("Patient/").unwrap_or(parameter.value())
@@ -310,7 +310,3 @@ fn patient_of(parameter: &crate::fhir::Parameter) -> Option<String> {
     };
     is_id(reference).then(|| reference.to_owned())
 }
-
-#[cfg(test)]
-#[path = "tests.rs"]
-mod tests;

@@ -5,7 +5,7 @@ use base64::engine::general_purpose::STANDARD;
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::{Entry, Interaction};
+use crate::audit::{Entry, Interaction};
 use crate::fhir::{FhirVersion, Kind, ResourceType};
 
 const OBSERVER: &str = "https://fhir.example/fhir";
@@ -31,7 +31,7 @@ const EVERY: [Kind; 18] = [
 ];
 
 fn resource(name: &str) -> Option<ResourceType> {
-    ResourceType::parse(FhirVersion::R4, name)
+    FhirVersion::R4.resource_type(name)
 }
 
 /// A user's app that read an Observation.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use crate::fhir::links::Rewriter;
 use crate::fhir::{Body, FhirRequest, Target, Unreadable};
 use crate::gateway::{Passage, Question, Route, is_uri};
-use crate::policy::{EntryDuty, EntryRefusal, Extent, Need};
+use crate::policy::{Denial, EntryDuty, EntryRefusal, Extent, Need};
 use crate::reject::Rejection;
 use crate::release::{self, Answer, Opening};
 use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
@@ -98,6 +98,7 @@ impl Explainer {
         let asked = Case::read(case)?;
         let mut verdict = Verdict { out: Map::new() };
         verdict.put("id", case.get("id").cloned().unwrap_or(Value::Null));
+        verdict.unknown();
         if let Some(name) = public_document(&asked.target) {
             verdict.put("decision", json!("permit"));
             verdict.put("interaction", json!(name));
@@ -158,6 +159,7 @@ impl Explainer {
             .iter()
             .map(|entry| {
                 let mut verdict = Verdict { out: Map::new() };
+                verdict.unknown();
                 match entry {
                     Ok(request) => {
                         verdict.asked(&Question::Fhir(Box::new(request.asked().clone())));
@@ -177,18 +179,20 @@ impl Explainer {
     /// What the client would get of the backend's answer.
     fn returned(&self, case: &Case, passage: &Passage, verdict: &mut Verdict) {
         let terms = self.route.terms(passage, self.now);
+        let mut as_object = case.object_response;
         let released = match (&passage.outbound, &case.response) {
             (None, _) => Ok(release::refused_batch(&passage.duties, &terms).into_parts()),
             (Some(_), Some(answer)) => self.released(answer.clone(), passage),
             (Some(_), None) => return,
         };
         let (status, headers, body) = released.unwrap_or_else(|rejection| {
+            as_object = true;
             let outcome = rejection.outcome("explain").write(passage.format());
             let mut headers = HeaderMap::new();
             headers.insert("content-type", HeaderValue::from_static(passage.format().media_type()));
             (rejection.status(), headers, outcome.into())
         });
-        let body = shown_body(&body, case.object_response);
+        let body = shown_body(&body, as_object);
         verdict.put(
             "returned",
             json!({"status": status.as_u16(), "headers": shown_headers(&headers), "body": body}),
@@ -225,6 +229,15 @@ impl Verdict {
         self.out.insert(name.to_owned(), value);
     }
 
+    /// What is shown of a request that cannot be read.
+    fn unknown(&mut self) {
+        self.put("decision", Value::Null);
+        self.put("interaction", Value::Null);
+        self.put("types", json!([]));
+        self.put("needs", json!([]));
+        self.put("constrained", json!(false));
+    }
+
     fn asked(&mut self, question: &Question) {
         self.put("interaction", json!(question.kind().code()));
         if let Question::Fhir(asked) = question
@@ -259,6 +272,7 @@ impl Verdict {
         let reason = match (refused, passage.needs.is_empty()) {
             (0, true) => "Anybody may do this.".to_owned(),
             (0, false) => "The scopes of the access token permit this.".to_owned(),
+            (1, _) => "One entry is refused; the rest is carried out.".to_owned(),
             (refused, _) => format!("{refused} entries are refused; the rest is carried out."),
         };
         self.put("reason", json!(reason));
@@ -270,11 +284,12 @@ impl Verdict {
         self.put("reason_id", json!(rejection.reason_id()));
         self.put("reason", json!(rejection.text()));
         if let Rejection::Denied(refused) = rejection {
-            let inner = match &refused.denial {
-                crate::policy::Denial::Entry { why: EntryRefusal::Denied(inner), .. } => &inner.needs,
-                _ => &refused.needs,
+            let needs = if let Denial::Entry { why: EntryRefusal::Denied(inner), .. } = &refused.denial {
+                &inner.needs
+            } else {
+                &refused.needs
             };
-            self.needs(inner);
+            self.needs(needs);
         }
     }
 
@@ -354,9 +369,9 @@ fn headers(written: Option<&Value>, member: &'static str) -> Result<HeaderMap, C
     let Some(written) = written.filter(|written| !written.is_null()) else { return Ok(headers) };
     for (name, value) in written.as_object().ok_or_else(wrong)? {
         let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| wrong())?;
-        let values = match value {
-            Value::Array(values) => values.iter().map(Value::as_str).collect(),
-            one => vec![one.as_str()],
+        let values = match value.as_array() {
+            Some(values) => values.iter().map(Value::as_str).collect(),
+            None => vec![value.as_str()],
         };
         for value in values {
             let value = HeaderValue::from_str(value.ok_or_else(wrong)?).map_err(|_| wrong())?;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, files};
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Admin, Check, Readiness};
 use crate::config::Settings;
 use crate::gateway::{Front, Gateway};
 use crate::issuer::Health;
@@ -34,7 +34,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Serves by the file until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     let settings = files::settings(config)?;
-    telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
+    let guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
@@ -42,6 +42,7 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         tokio::spawn(stop_on_signal(stop));
         let drained = house.serve().await;
         watching.abort();
+        drop(guard);
         drained
     })
 }
@@ -151,19 +152,14 @@ impl House {
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
-            let readiness = Arc::clone(&shared) as Arc<dyn Readiness>;
-            tokio::spawn(admin::serve(
-                socket,
-                readiness,
-                shared.metrics.clone(),
-                stop.clone().cancelled_owned(),
-            ))
+            let admin = Arc::new(Admin::new(shared.metrics.clone(), Ready(Arc::clone(&shared))));
+            tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
         let drained = listener::serve(sockets, options, Arc::clone(&shared.front), stop).await;
         shared.tasks.end();
         if let Some(admin) = admin {
-            admin.abort();
+            let _ended = admin.await;
         }
         shared.ledger.close().await.map_err(Failure::work)?;
         match drained {
@@ -252,20 +248,23 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     .collect()
 }
 
-impl Readiness for Shared {
-    fn missing(&self) -> Vec<String> {
-        let gateway = self.front.gateway();
-        let mut missing: Vec<String> = gateway
+/// Whether requests may be sent here.
+struct Ready(Arc<Shared>);
+
+impl Readiness for Ready {
+    fn checks(&self) -> Vec<Check> {
+        let gateway = self.0.front.gateway();
+        let away: Vec<String> = gateway
             .issuers()
             .status()
             .into_iter()
             .filter(|status| status.health == Health::Away)
-            .map(|status| format!("issuer {}: no keys or metadata yet", status.issuer))
+            .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        if let Some(error) = self.ledger.status().last_error {
-            missing.push(format!("audit: {error}"));
-        }
-        missing
+        vec![
+            Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
+            Check { name: "audit", amiss: self.0.ledger.status().last_error },
+        ]
     }
 }
 

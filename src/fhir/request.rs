@@ -289,9 +289,12 @@ impl Asked {
             .and_then(Format::of)
             .ok_or(Unreadable::MediaType { expected: "application/fhir+json or application/fhir+xml" })?;
         let limits = Limits { entries: reading.bundle_entries, ..Limits::default() };
-        Document::read(body, format, limits).map_err(|error| match error {
-            OutlineError::TooManyEntries(most) => Unreadable::TooManyEntries(most),
-            other => Unreadable::Body(other),
+        Document::read(body, format, limits).map_err(|error| {
+            if let OutlineError::TooManyEntries(most) = error {
+                Unreadable::TooManyEntries(most)
+            } else {
+                Unreadable::Body(error)
+            }
         })
     }
 

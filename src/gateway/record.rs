@@ -181,6 +181,12 @@ impl Record {
         &self.own.request_id
     }
 
+    /// The instant of the request.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        self.own.recorded
+    }
+
     /// The client's address.
     #[must_use]
     pub fn peer(&self) -> IpAddr {

@@ -201,7 +201,7 @@ impl Route {
                 let request = asked.with_body(body, self.reading()).map_err(Rejection::Unreadable)?;
                 self.pass_request(&request, caller)
             }
-            Question::Link { link, method, wanted } => self.pass_link(&link, &method, wanted, caller, now),
+            Question::Link { link, method, wanted } => self.pass_link(&link, (&method, wanted), caller, now),
         }
     }
 
@@ -255,8 +255,7 @@ impl Route {
     fn pass_link(
         &self,
         link: &Link,
-        method: &Method,
-        wanted: Wanted,
+        (method, wanted): (&Method, Wanted),
         caller: &Caller,
         now: Timestamp,
     ) -> Result<Passage, Rejection> {

@@ -133,12 +133,12 @@ impl Gateway {
     ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
-        let raw = head.uri.path_and_query().map_or("/", |target| target.as_str());
+        let raw = raw_target(&head);
         if let Some(response) = self.public(&head, raw).await {
             return self.finish(response, &head.headers, request_id.as_str(), Content::Plain);
         }
         let mut record = Record::open(request_id.as_str(), &head, peer, now);
-        let mut answered = match self.answer(&head, body, raw, now, &mut record).await {
+        let mut answered = match self.answer(&head, body, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
         };
@@ -146,12 +146,7 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, raw, &head, &mut record);
         }
-        self.metrics.request(
-            record.interaction(),
-            answered.response.status(),
-            record.reason_id(),
-            record.elapsed(),
-        );
+        self.count(&record, answered.response.status());
         self.finish(answered.response, &head.headers, request_id.as_str(), answered.content)
     }
 
@@ -176,12 +171,7 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, "", &head, &mut record);
         }
-        self.metrics.request(
-            record.interaction(),
-            answered.response.status(),
-            record.reason_id(),
-            record.elapsed(),
-        );
+        self.count(&record, answered.response.status());
         self.finish(answered.response, &head.headers, request_id.as_str(), Content::Plain)
     }
 
@@ -222,18 +212,12 @@ impl Gateway {
         }
     }
 
-    async fn answer(
-        &self,
-        head: &Parts,
-        body: Incoming,
-        raw: &str,
-        now: Timestamp,
-        record: &mut Record,
-    ) -> Result<Answered, Rejection> {
+    async fn answer(&self, head: &Parts, body: Incoming, record: &mut Record) -> Result<Answered, Rejection> {
+        let (raw, now) = (raw_target(head), record.now());
         let question = self.route.ask(&head.method, raw, &head.headers)?;
         record.asked(&question);
         if question.kind() == Kind::Capabilities {
-            return self.capabilities(&question, head, now, record).await;
+            return self.capabilities(&question, head, record).await;
         }
         let caller = self.caller(head, raw, now).await?;
         let Caller::Holder(grant) = &caller else {
@@ -253,8 +237,17 @@ impl Gateway {
             .map_err(fault)?;
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, &ours).await;
-        self.metrics.backend(started.elapsed(), response.is_ok());
-        self.check(response.map_err(fault)?, &passage, now, record).await
+        match response {
+            Ok(response) => {
+                self.metrics.backend_answered(started.elapsed());
+                self.check(response, &passage, record).await
+            }
+            Err(error) => {
+                let rejection = fault(error);
+                self.metrics.backend_failed(rejection.reason_id());
+                Err(rejection)
+            }
+        }
     }
 
     async fn caller(&self, head: &Parts, raw: &str, now: Timestamp) -> Result<Caller, Rejection> {
@@ -302,11 +295,10 @@ impl Gateway {
         &self,
         response: Response<UpstreamBody>,
         passage: &Passage,
-        now: Timestamp,
         record: &mut Record,
     ) -> Result<Answered, Rejection> {
         let (head, body) = response.into_parts();
-        let terms = self.route.terms(passage, now);
+        let terms = self.route.terms(passage, record.now());
         let opening = release::open(head.status, &head.headers, &passage.duties, &terms);
         if let Opening::Stream { status, headers, format } = opening.map_err(Rejection::Withheld)? {
             let rewriter = format.map(|format| Rewriter::new(format, self.route.mapping().clone(), is_uri));
@@ -338,14 +330,14 @@ impl Gateway {
         &self,
         question: &Question,
         head: &Parts,
-        now: Timestamp,
-        record: &mut Record,
+        record: &Record,
     ) -> Result<Answered, Rejection> {
+        let now = record.now();
         let format = question.wanted().for_outcome();
         let kept = self.documents.statement(format, now);
         let statement = match kept {
             Some((Freshness::Fresh, statement)) => statement,
-            stale => match self.fetch_statement(question.clone(), head, now, format, record).await {
+            stale => match self.fetch_statement(question.clone(), head, record).await {
                 Ok(statement) => {
                     self.documents.keep_statement(format, statement.clone(), now);
                     statement
@@ -364,11 +356,10 @@ impl Gateway {
         &self,
         question: Question,
         head: &Parts,
-        now: Timestamp,
-        format: Format,
         record: &Record,
     ) -> Result<Bytes, Rejection> {
-        let passage = self.route.pass(question, Bytes::new(), &Caller::Anonymous, now)?;
+        let format = question.wanted().for_outcome();
+        let passage = self.route.pass(question, Bytes::new(), &Caller::Anonymous, record.now())?;
         let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
         let ours =
@@ -399,13 +390,20 @@ impl Gateway {
 
     /// Writes down what happened; gives back the refusal that takes its place when that cannot be done.
     async fn seal(&self, record: &Record) -> Option<Rejection> {
-        let error = self.ledger.record(record.entries()).await.err()?;
-        self.metrics.audit_failed();
+        let entries = record.entries();
+        let events = entries.len();
+        let error = self.ledger.record(entries).await.err()?;
+        self.metrics.audit_failed(events);
         tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
         match self.settings.audit.on_failure {
             OnAuditFailure::Continue => None,
             OnAuditFailure::Refuse => Some(Rejection::AuditUnavailable),
         }
+    }
+
+    fn count(&self, record: &Record, status: StatusCode) {
+        self.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
+        self.metrics.audit_waiting(self.ledger.status().queued);
     }
 
     fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {
@@ -445,6 +443,11 @@ impl Gateway {
         fields::decorate(response.headers_mut(), request, &self.settings, request_id, content);
         response
     }
+}
+
+/// Path and query as they stood in the request.
+fn raw_target(head: &Parts) -> &str {
+    head.uri.path_and_query().map_or("/", |target| target.as_str())
 }
 
 fn whole((status, headers, body): (StatusCode, HeaderMap, Bytes), content: Content) -> Answered {

@@ -18,6 +18,10 @@ use crate::token::{Caller, Grant};
 
 /// Yes, with what must be done for it, or no.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for the length of one call, most of them the large one"
+)]
 pub enum Decision {
     /// It may be sent, as the permit says.
     Allow(Permit),

@@ -116,7 +116,9 @@ impl<'a> Holder<'a> {
         let limited = !scope.only().is_empty() || self.ruled(scope.level(), resource);
         match context {
             Part::All if limited => Part::Limited,
-            other => other,
+            Part::All => Part::All,
+            Part::Limited => Part::Limited,
+            Part::Nothing(why) => Part::Nothing(why),
         }
     }
 
