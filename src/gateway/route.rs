@@ -30,7 +30,7 @@ pub struct Route {
     rules: Rules,
     base_path: String,
     mapping: Arc<Mapping>,
-    seal: SealKey,
+    seal: Arc<SealKey>,
     credentials: Credentials,
 }
 
@@ -104,7 +104,7 @@ impl Route {
     ///
     /// # Errors
     /// When a base is no URL that can be looked for in bodies.
-    pub fn new(rules: Rules, seal: SealKey, credentials: Credentials) -> Result<Self, BadBase> {
+    pub fn new(rules: Rules, seal: Arc<SealKey>, credentials: Credentials) -> Result<Self, BadBase> {
         let mapping = Arc::new(mapping(&rules)?);
         let base_path =
             rules.public_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
