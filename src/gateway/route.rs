@@ -164,7 +164,9 @@ impl Route {
             && *method != Method::POST
             && let Some(sealed) = target.query().first(LINK_PARAMETER)
         {
-            let link = self.seal.open(sealed.value()).ok_or_else(link_refused)?;
+            // A link is followed as it was made: nothing may stand beside it but the wanted format.
+            let alone = target.query().iter().filter(|parameter| parameter.name() != "_format").count() == 1;
+            let link = self.seal.open(sealed.value()).filter(|_| alone).ok_or_else(link_refused)?;
             let wanted = Wanted::by(headers, target.query(), self.version());
             return Ok(Question::Link { link: Box::new(link), method: method.clone(), wanted });
         }
