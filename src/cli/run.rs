@@ -77,6 +77,8 @@ pub(super) struct Shared {
     certificates: Option<Arc<CertificateStore>>,
     ledger: Arc<Ledger>,
     metrics: Metrics,
+    /// The same through reloads, so that page links stay good.
+    seal: Arc<SealKey>,
     tasks: parking::Slot,
 }
 
@@ -108,7 +110,7 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
         let metrics = Metrics::new();
@@ -125,11 +127,11 @@ impl House {
             })?),
             None => None,
         };
-        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone())
+        let gateway = Gateway::new(settings, Arc::clone(&seal), Arc::clone(&ledger), metrics.clone())
             .map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let shared =
-            Arc::new(Shared { front, certificates, ledger, metrics, tasks: parking::Slot::default() });
+            Arc::new(Shared { front, certificates, ledger, metrics, seal, tasks: parking::Slot::default() });
         Ok(Self { shared, sockets, admin, stop })
     }
 
@@ -212,19 +214,16 @@ impl Shared {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let rebuilt = files::seal_key().and_then(|seal| {
-            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone())
-                .map_err(Failure::configuration)
-        });
-        match rebuilt {
+        let (seal, ledger) = (Arc::clone(&self.seal), Arc::clone(&self.ledger));
+        match Gateway::new(settings, seal, ledger, self.metrics.clone()) {
             Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
             }
-            Err(failure) => {
+            Err(error) => {
                 tracing::error!(
-                    complaints = failure.text,
+                    %error,
                     "configuration not reloaded; the old one stays in force"
                 );
             }
