@@ -199,6 +199,7 @@ async fn in_flight() {
     let findings = house.findings.clone();
     house.gateway.ended(&findings);
     house.gateway.start();
+    house.ask("GET", "Patient/pat-01", "system/*.rs").with("started again").send().await.is(200);
     house.close();
 }
 
