@@ -9,5 +9,7 @@ mod agents;
 mod codes;
 mod entities;
 mod entry;
+#[cfg(test)]
+mod tests;
 
 pub use entry::{Entry, Interaction};

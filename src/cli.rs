@@ -157,8 +157,8 @@ fn explain(config: Option<PathBuf>, jsonl: bool) -> Result<u8, Failure> {
 fn audit_list(config: &std::path::Path) -> Result<u8, Failure> {
     let settings = files::settings(config)?;
     let mut out = io::stdout().lock();
-    for event in crate::ledger::read(&settings.audit.path)? {
-        writeln!(out, "{}", event?)?;
+    for event in crate::ledger::read(&settings.audit.path).map_err(Failure::work)? {
+        writeln!(out, "{}", event.map_err(Failure::work)?)?;
     }
     Ok(0)
 }

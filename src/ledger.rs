@@ -1,149 +1,193 @@
-//! Where audit events are written: a folder of NDJSON files, durable before an answer leaves (AUD-1).
+//! Where audit entries are kept: on disk before the answer goes out.
+//!
+//! One thread writes. It takes everything that waits, appends it with one write and one sync, and only then lets the
+//! waiters go on: many requests share one sync, and none is answered before its record is durable (AUD-1). A record is
+//! one AuditEvent on one line. What a failed write left behind is cut off again, so a record is there exactly when its
+//! waiter was told so; when power fails, it may also be there without anybody having been told.
+//!
+//! Sending records elsewhere, deleting old ones and proving that none was changed are not done here.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+mod queue;
+mod read;
+mod spool;
+
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use tokio::sync::oneshot;
 
 use crate::audit::Entry;
 use crate::config::Audit;
+use crate::ledger::queue::{Pending, Queue, Worker};
+use crate::ledger::spool::{Files, Spool};
 
-const QUEUE: usize = 4096;
-const BATCH: usize = 512;
+pub use read::{Events, read};
 
-/// Why an event was not recorded.
+/// Why something was not recorded, or a record not read.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LedgerError {
-    /// The folder cannot be written to.
-    #[error("`audit.path` is `{0}`: {1}")]
-    Folder(PathBuf, String),
-    /// The disk refused.
-    #[error("the audit file cannot be written: {0}")]
-    Write(String),
-    /// Too many events wait.
+    /// The ledger was closed.
+    #[error("the audit ledger is closed")]
+    Closed,
+    /// Too much waits to be written.
     #[error("too many audit events wait to be written")]
     Full,
-    /// The ledger is closed.
-    #[error("the ledger is closed")]
-    Closed,
+    /// The operating system says no.
+    #[error("`{path}`: {cause}")]
+    Io {
+        /// File or folder.
+        path: PathBuf,
+        /// Its words.
+        cause: Arc<std::io::Error>,
+    },
+    /// Another process writes to the folder.
+    #[error("`{path}`: another process keeps its audit events here")]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The disk neither took the record nor refused it in time. It may still be written.
+    #[error("the disk did not take an audit event in {0:?}")]
+    Slow(Duration),
+    /// The writer broke down.
+    #[error("the audit writer ended badly")]
+    Writer,
+    /// A recorded line is no JSON object.
+    #[error("`{path}`:{line}: expected an AuditEvent on one line")]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+    },
 }
 
-struct Waiting {
-    lines: Vec<u8>,
-    done: oneshot::Sender<Result<(), LedgerError>>,
-}
-
-/// The open ledger.
-pub struct Ledger {
-    queue: Mutex<Option<SyncSender<Waiting>>>,
-    writer: Mutex<Option<std::thread::JoinHandle<()>>>,
-    last_error: Arc<Mutex<Option<String>>>,
-    observer: String,
+impl LedgerError {
+    fn io(path: &Path, cause: std::io::Error) -> Self {
+        Self::Io { path: path.to_owned(), cause: Arc::new(cause) }
+    }
 }
 
 /// How the ledger is doing.
-#[derive(Debug, Clone)]
-pub struct Status {
-    /// What went wrong at the last write.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LedgerStatus {
+    /// Events that wait to be written.
+    pub queued: usize,
+    /// Events that could not be written or queued since the start.
+    pub failed: u64,
+    /// Why the last attempt to write failed; absent when it did not.
     pub last_error: Option<String>,
 }
 
+/// Bounds of a ledger.
+#[derive(Debug, Clone)]
+struct Bounds {
+    /// Events that may wait.
+    waiting_events: usize,
+    /// Bytes that may wait.
+    waiting_bytes: usize,
+    /// Longest wait of a request for its record.
+    patience: Duration,
+    /// Time between attempts to write again while the disk fails and nobody asks.
+    probe: Duration,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            waiting_events: 16 * 1024,
+            waiting_bytes: 32 * 1024 * 1024,
+            patience: Duration::from_secs(10),
+            probe: Duration::from_secs(1),
+        }
+    }
+}
+
+/// Records audit entries durably. Shared by reference; one per process and folder.
+#[derive(Debug)]
+pub struct Ledger {
+    queue: Arc<Queue>,
+    observer: String,
+    patience: Duration,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
 impl Ledger {
-    /// Opens the folder.
+    /// Opens the spool in its folder, makes the folder when it is missing, and mends what a crash left torn.
+    ///
+    /// `observer` is the gateway's public base. The folder is locked against other processes while the ledger lives.
     ///
     /// # Errors
-    /// When it cannot be written to.
+    /// When the folder cannot be used, or another process uses it.
     pub fn open(settings: &Audit, observer: &str) -> Result<Self, LedgerError> {
-        let wrong = |error: io::Error| LedgerError::Folder(settings.path.clone(), error.to_string());
-        std::fs::create_dir_all(&settings.path).map_err(wrong)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(settings.path.join("audit.ndjson"))
-            .map_err(wrong)?;
-        let (queue, waiting) = sync_channel(QUEUE);
-        let last_error = Arc::new(Mutex::new(None));
-        let errors = Arc::clone(&last_error);
-        let writer = std::thread::spawn(move || write(file, &waiting, &errors));
-        Ok(Self {
-            queue: Mutex::new(Some(queue)),
-            writer: Mutex::new(Some(writer)),
-            last_error,
-            observer: observer.into(),
-        })
+        Self::start(Files::open(&settings.path)?, observer, Bounds::default())
     }
 
-    /// Records events; returns when they are durable.
+    fn start(spool: impl Spool + 'static, observer: &str, bounds: Bounds) -> Result<Self, LedgerError> {
+        let patience = bounds.patience;
+        let queue = Arc::new(Queue::new(bounds));
+        let worker = Worker::new(Arc::clone(&queue), spool);
+        let writer = std::thread::Builder::new()
+            .name("audit-ledger".to_owned())
+            .spawn(move || worker.run())
+            .map_err(|cause| LedgerError::io(Path::new("audit-ledger"), cause))?;
+        let writer = Mutex::new(Some(writer));
+        Ok(Self { queue, observer: observer.to_owned(), patience, writer })
+    }
+
+    /// Records these entries, together or not at all, and returns once they are durable.
+    ///
+    /// A caller that stops waiting does not take its entries back.
     ///
     /// # Errors
-    /// When they are not.
+    /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
     pub async fn record(&self, entries: Vec<Entry>) -> Result<(), LedgerError> {
+        let Some(last) = entries.last() else { return Ok(()) };
         let mut lines = Vec::new();
-        for entry in entries {
+        for entry in &entries {
+            // JSON text never holds a bare line feed, so one event stays one line.
             lines.extend_from_slice(entry.to_audit_event(&self.observer).to_string().as_bytes());
             lines.push(b'\n');
         }
-        let (done, wait) = oneshot::channel();
-        let queue = self.queue.lock().ok().and_then(|queue| queue.clone()).ok_or(LedgerError::Closed)?;
-        queue.try_send(Waiting { lines, done }).map_err(|error| match error {
-            TrySendError::Full(_) => LedgerError::Full,
-            TrySendError::Disconnected(_) => LedgerError::Closed,
-        })?;
-        drop(queue);
-        wait.await.map_err(|_| LedgerError::Closed)?
+        let day = last.recorded.to_zoned(TimeZone::UTC).date();
+        let (done, told) = oneshot::channel();
+        self.queue.push(Pending { lines, events: entries.len(), day, done })?;
+        match tokio::time::timeout(self.patience, told).await {
+            Ok(told) => told.unwrap_or(Err(LedgerError::Closed)),
+            Err(_) => Err(LedgerError::Slow(self.patience)),
+        }
     }
 
-    /// Writes what waits and closes.
+    /// How it is doing, from memory.
+    #[must_use]
+    pub fn status(&self) -> LedgerStatus {
+        self.queue.status()
+    }
+
+    /// Takes no more entries, writes what waits, and returns when the writer has ended and the folder is free.
     ///
     /// # Errors
-    /// Never, so far.
+    /// When the last attempt to write failed.
     pub async fn close(&self) -> Result<(), LedgerError> {
-        drop(self.queue.lock().ok().and_then(|mut queue| queue.take()));
-        let writer = self.writer.lock().ok().and_then(|mut writer| writer.take());
+        self.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(writer) = writer {
-            let _joined = tokio::task::spawn_blocking(move || writer.join()).await;
+            let ended = tokio::task::spawn_blocking(move || writer.join()).await;
+            ended.map_err(|_| LedgerError::Writer)?.map_err(|_| LedgerError::Writer)?;
         }
-        Ok(())
-    }
-
-    /// How it is doing.
-    #[must_use]
-    pub fn status(&self) -> Status {
-        Status { last_error: self.last_error.lock().ok().and_then(|error| error.clone()) }
+        self.queue.failing().map_or(Ok(()), Err)
     }
 }
 
-fn write(mut file: File, waiting: &Receiver<Waiting>, errors: &Mutex<Option<String>>) {
-    while let Ok(first) = waiting.recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH {
-            match waiting.try_recv() {
-                Ok(next) => batch.push(next),
-                Err(_) => break,
-            }
-        }
-        let bytes: Vec<u8> = batch.iter().flat_map(|w| w.lines.iter().copied()).collect();
-        let outcome = file
-            .write_all(&bytes)
-            .and_then(|()| file.sync_data())
-            .map_err(|e| LedgerError::Write(e.to_string()));
-        if let Ok(mut last) = errors.lock() {
-            *last = outcome.as_ref().err().map(ToString::to_string);
-        }
-        for w in batch {
-            let _gone = w.done.send(outcome.clone());
-        }
+impl Drop for Ledger {
+    fn drop(&mut self) {
+        // The writer still writes what waits; whoever must know when it is done calls `close`.
+        self.queue.close();
     }
 }
 
-/// The recorded events, oldest first.
-///
-/// # Errors
-/// When the folder cannot be read.
-pub fn read(path: &Path) -> io::Result<impl Iterator<Item = io::Result<String>>> {
-    let file = File::open(path.join("audit.ndjson"))?;
-    Ok(BufReader::new(file).lines())
-}
+#[cfg(test)]
+mod tests;

@@ -21,7 +21,7 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
         )));
     }
     let log = crate::config::Telemetry { log: "warn".to_owned(), log_format: crate::config::LogFormat::Auto };
-    telemetry::start(&log).map_err(Failure::configuration)?;
+    let _guard = telemetry::start(&log).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let folder = Folder::make()?;
         let listen = free(listen).await;

@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::{Failure, files};
-use crate::admin::{self, Readiness};
+use crate::admin::{self, Admin, Check, Readiness};
 use crate::config::Settings;
 use crate::gateway::{Front, Gateway};
 use crate::issuer::Health;
@@ -34,7 +34,7 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 /// Serves by the file until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     let settings = files::settings(config)?;
-    telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
+    let guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
@@ -42,6 +42,7 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         tokio::spawn(stop_on_signal(stop));
         let drained = house.serve().await;
         watching.abort();
+        drop(guard);
         drained
     })
 }
@@ -76,6 +77,8 @@ pub(super) struct Shared {
     certificates: Option<Arc<CertificateStore>>,
     ledger: Arc<Ledger>,
     metrics: Metrics,
+    /// The same through reloads, so that page links stay good.
+    seal: Arc<SealKey>,
     tasks: parking::Slot,
 }
 
@@ -107,7 +110,7 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
         let metrics = Metrics::new();
@@ -124,11 +127,11 @@ impl House {
             })?),
             None => None,
         };
-        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone())
+        let gateway = Gateway::new(settings, Arc::clone(&seal), Arc::clone(&ledger), metrics.clone())
             .map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let shared =
-            Arc::new(Shared { front, certificates, ledger, metrics, tasks: parking::Slot::default() });
+            Arc::new(Shared { front, certificates, ledger, metrics, seal, tasks: parking::Slot::default() });
         Ok(Self { shared, sockets, admin, stop })
     }
 
@@ -148,22 +151,18 @@ impl House {
             rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
             limits: settings.limits.clone(),
             tls: shared.certificates.clone(),
+            metrics: shared.metrics.clone(),
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
-            let readiness = Arc::clone(&shared) as Arc<dyn Readiness>;
-            tokio::spawn(admin::serve(
-                socket,
-                readiness,
-                shared.metrics.clone(),
-                stop.clone().cancelled_owned(),
-            ))
+            let admin = Arc::new(Admin::new(shared.metrics.clone(), Ready(Arc::clone(&shared))));
+            tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
         let drained = listener::serve(sockets, options, Arc::clone(&shared.front), stop).await;
         shared.tasks.end();
         if let Some(admin) = admin {
-            admin.abort();
+            let _ended = admin.await;
         }
         shared.ledger.close().await.map_err(Failure::work)?;
         match drained {
@@ -176,8 +175,19 @@ impl House {
 }
 
 impl Shared {
+    /// Shows when the certificate in force ends (TLS-9).
+    fn show_expiry(&self) {
+        let gateway = self.front.gateway();
+        let Some(tls) = &gateway.settings().server.tls else { return };
+        match files::expiry(&tls.certificate) {
+            Some(at) => self.metrics.certificate_expires(at),
+            None => tracing::warn!("the certificate's end cannot be read"),
+        }
+    }
+
     /// Starts the background tasks of the gateway in force.
     fn tend(&self) {
+        self.show_expiry();
         let stop = self.tasks.next();
         let gateway = self.front.gateway();
         let issuers = Arc::clone(gateway.issuers());
@@ -216,19 +226,16 @@ impl Shared {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let rebuilt = files::seal_key().and_then(|seal| {
-            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone())
-                .map_err(Failure::configuration)
-        });
-        match rebuilt {
+        let (seal, ledger) = (Arc::clone(&self.seal), Arc::clone(&self.ledger));
+        match Gateway::new(settings, seal, ledger, self.metrics.clone()) {
             Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
             }
-            Err(failure) => {
+            Err(error) => {
                 tracing::error!(
-                    complaints = failure.text,
+                    %error,
                     "configuration not reloaded; the old one stays in force"
                 );
             }
@@ -252,20 +259,23 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     .collect()
 }
 
-impl Readiness for Shared {
-    fn missing(&self) -> Vec<String> {
-        let gateway = self.front.gateway();
-        let mut missing: Vec<String> = gateway
+/// Whether requests may be sent here.
+struct Ready(Arc<Shared>);
+
+impl Readiness for Ready {
+    fn checks(&self) -> Vec<Check> {
+        let gateway = self.0.front.gateway();
+        let away: Vec<String> = gateway
             .issuers()
             .status()
             .into_iter()
             .filter(|status| status.health == Health::Away)
-            .map(|status| format!("issuer {}: no keys or metadata yet", status.issuer))
+            .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        if let Some(error) = self.ledger.status().last_error {
-            missing.push(format!("audit: {error}"));
-        }
-        missing
+        vec![
+            Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
+            Check { name: "audit", amiss: self.0.ledger.status().last_error },
+        ]
     }
 }
 

@@ -1,18 +1,28 @@
 //! Our part of the CapabilityStatement, in JSON and XML (DISC-17 … DISC-19).
 //!
 //! The backend's statement says what the server can do; the gateway says where it is, how access is secured, and takes
-//! out what it always refuses. Software, messaging end points and internal addresses do not leave.
+//! out what it always refuses. Software, messaging end points, counts and internal addresses do not leave, nor does the
+//! narrative, which tells of the statement as it was before. What is not known here stays.
 
 use serde_json::{Map, Value, json};
 
+use super::address::Addresses;
+use super::json::Json;
 use super::smart::Endpoints;
 use super::tree::{self, Element};
-use crate::fhir::{FhirVersion, Level, OnTypes, OperationTable};
+use crate::fhir::{FhirVersion, Format, Level, OperationTable, element};
 
 const SECURITY_SERVICE: &str = "http://terminology.hl7.org/CodeSystem/restful-security-service";
 const IUA_TYPES: &str = "http://profiles.ihe.net/fhir/ihe.securityTypes/CodeSystem/securityTypes";
 const OAUTH_URIS: &str = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris";
-const WEBSOCKET: &str = "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket";
+/// Extensions that do not leave: a channel that is not forwarded, and how much is stored (HAPI FHIR).
+const HIDDEN: [&str; 2] = [
+    "http://hl7.org/fhir/StructureDefinition/capabilitystatement-websocket",
+    "http://hl7api.sourceforge.net/hapi-fhir/res/extdefs.html#resourceCount",
+];
+
+/// Forms of patches that are applied; others are 415 (contract §7).
+const PATCHES: [&str; 3] = ["application/json-patch+json", "application/fhir+json", "application/fhir+xml"];
 
 /// What describes the endpoint in place of the backend's own words.
 const DESCRIPTION: &str = "FHIR endpoint protected with SMART on FHIR";
@@ -65,28 +75,38 @@ impl Truth<'_> {
         code.is_some_and(|code| INTERACTIONS.contains(&code))
     }
 
-    /// Whether an operation listed for a type, or for the server, has a row.
+    /// Whether an operation listed for a type, or for the server as a whole, has a row.
     fn operation(&self, name: Option<&str>, of: Option<&str>) -> bool {
         let Some(name) = name else { return false };
         let name = format!("${}", name.trim_start_matches('$'));
-        let Some(of) = of else { return self.operations.rows().any(|row| row.name == name) };
-        let Some(of) = self.version.resource_type(of) else { return false };
-        self.operations.rows().any(|row| {
-            let speaks = match row.types {
-                OnTypes::Any => true,
-                OnTypes::Only(names) => names.contains(&of.as_str()),
-                OnTypes::One(one) => one == of,
-            };
-            row.name == name && row.level != Level::System && speaks
-        })
+        let Some(of) = of else { return self.operations.row(&name, Level::System, None).is_some() };
+        let of = self.version.resource_type(of);
+        of.is_some()
+            && [Level::Type, Level::Instance]
+                .into_iter()
+                .any(|level| self.operations.row(&name, level, of).is_some())
     }
 
-    /// A text with the backend's addresses made public; nothing when there are none in it.
-    fn public(&self, text: &str) -> Option<String> {
-        let origin = |base: &str| url::Url::parse(base).ok().map(|url| url.origin().ascii_serialization());
-        let (from, to) = (origin(self.backend_base)?, origin(self.public_base)?);
-        text.contains(&from).then(|| text.replace(self.backend_base, self.public_base).replace(&from, &to))
+    /// Whether requests for a type are forwarded at all.
+    fn resource_type(&self, name: Option<&str>) -> bool {
+        name.is_some_and(|name| self.version.resource_type(name).is_some())
     }
+
+    fn addresses(&self) -> Result<Addresses, Unshowable> {
+        Addresses::new(self.backend_base, self.public_base).ok_or(Unshowable::Unreadable)
+    }
+}
+
+fn is_shown(extension: Option<&str>) -> bool {
+    extension.is_none_or(|url| !HIDDEN.contains(&url))
+}
+
+fn is_read(format: Option<&str>) -> bool {
+    format.is_some_and(|format| Format::of(format).is_some())
+}
+
+fn is_applied(patch: Option<&str>) -> bool {
+    patch.is_some_and(|patch| PATCHES.contains(&patch))
 }
 
 /// The statement in JSON.
@@ -94,69 +114,60 @@ impl Truth<'_> {
 /// # Errors
 /// See [`Unshowable`]; such a document is not passed on.
 pub fn json(backend: &[u8], truth: &Truth<'_>) -> Result<Vec<u8>, Unshowable> {
-    let mut root: Value = serde_json::from_slice(backend).map_err(|_invalid| Unshowable::Unreadable)?;
-    if root.get("resourceType").and_then(Value::as_str) != Some("CapabilityStatement") {
+    let mut root = Json::read(backend).ok_or(Unshowable::Unreadable)?;
+    if root.text("resourceType") != Some("CapabilityStatement") {
         return Err(Unshowable::Other);
     }
-    publish(&mut root, truth);
-    let statement = root.as_object_mut().ok_or(Unshowable::Unreadable)?;
-    statement.shift_remove("software");
-    statement.shift_remove("messaging");
+    let addresses = truth.addresses()?;
+    root.rewrite(&|text| addresses.published(text));
+    root.remove(&["text", "software", "messaging", "_implementation", "_kind"]);
+    for contained in list(&mut root, "contained") {
+        contained.remove(&["text"]);
+    }
+    sift(&mut root, "extension", |extension| is_shown(extension.text("url")));
+    sift(&mut root, "format", |format| is_read(format.as_text()));
+    sift(&mut root, "patchFormat", |patch| is_applied(patch.as_text()));
     // R4 cpb-14: an instance has an implementation; other kinds must not.
-    statement.insert("kind".to_owned(), json!("instance"));
-    statement
-        .insert("implementation".to_owned(), json!({"description": DESCRIPTION, "url": truth.public_base}));
-    for rest in list(statement, "rest") {
+    root.set("kind", &json!("instance"));
+    root.set("implementation", &json!({"description": DESCRIPTION, "url": truth.public_base}));
+    for rest in list(&mut root, "rest") {
         rest_json(rest, truth);
     }
-    Ok(root.to_string().into_bytes())
+    let mut out = Vec::with_capacity(backend.len());
+    root.write(&mut out);
+    Ok(out)
 }
 
-fn publish(value: &mut Value, truth: &Truth<'_>) {
-    match value {
-        Value::String(text) => {
-            if let Some(new) = truth.public(text) {
-                *text = new;
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|item| publish(item, truth)),
-        Value::Object(members) => members.values_mut().for_each(|member| publish(member, truth)),
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-fn list<'v>(of: &'v mut Map<String, Value>, name: &str) -> impl Iterator<Item = &'v mut Map<String, Value>> {
-    of.get_mut(name)
-        .and_then(Value::as_array_mut)
-        .map_or(&mut [] as &mut [Value], |items| items)
-        .iter_mut()
-        .filter_map(Value::as_object_mut)
-}
-
-fn text<'v>(of: &'v Value, name: &str) -> Option<&'v str> {
-    of.get(name).and_then(Value::as_str)
+fn list<'v>(of: &'v mut Json, name: &str) -> impl Iterator<Item = &'v mut Json> {
+    of.items_mut(name).into_iter().flatten()
 }
 
 /// Keeps the entries of a list, and drops the list when none is left: FHIR has no empty arrays.
-fn sift(of: &mut Map<String, Value>, name: &str, keep: impl Fn(&Value) -> bool) {
-    let Some(items) = of.get_mut(name).and_then(Value::as_array_mut) else { return };
+fn sift(of: &mut Json, name: &str, keep: impl Fn(&Json) -> bool) {
+    let Some(items) = of.items_mut(name) else { return };
+    let before = items.len();
     items.retain(keep);
-    if items.is_empty() {
-        of.shift_remove(name);
+    let after = items.len();
+    if after == 0 {
+        of.remove(&[name]);
+    }
+    if after != before {
+        // Extensions of primitives stand at the same places in a list beside it, and are no more in step.
+        of.remove(&[&format!("_{name}")]);
     }
 }
 
-fn rest_json(rest: &mut Map<String, Value>, truth: &Truth<'_>) {
-    if rest.get("mode").and_then(Value::as_str) == Some("server") {
-        rest.insert("security".to_owned(), security_json(truth.endpoints));
-    }
-    sift(rest, "extension", |extension| text(extension, "url") != Some(WEBSOCKET));
-    sift(rest, "interaction", |entry| truth.interaction(text(entry, "code")));
-    sift(rest, "operation", |entry| truth.operation(text(entry, "name"), None));
+fn rest_json(rest: &mut Json, truth: &Truth<'_>) {
+    rest.set("security", &security_json(truth.endpoints));
+    sift(rest, "extension", |extension| is_shown(extension.text("url")));
+    sift(rest, "resource", |resource| truth.resource_type(resource.text("type")));
+    sift(rest, "interaction", |entry| truth.interaction(entry.text("code")));
+    sift(rest, "operation", |entry| truth.operation(entry.text("name"), None));
     for resource in list(rest, "resource") {
-        let of = resource.get("type").and_then(Value::as_str).map(str::to_owned);
-        sift(resource, "interaction", |entry| truth.interaction(text(entry, "code")));
-        sift(resource, "operation", |entry| truth.operation(text(entry, "name"), of.as_deref()));
+        let of = resource.text("type").map(str::to_owned);
+        sift(resource, "extension", |extension| is_shown(extension.text("url")));
+        sift(resource, "interaction", |entry| truth.interaction(entry.text("code")));
+        sift(resource, "operation", |entry| truth.operation(entry.text("name"), of.as_deref()));
     }
 }
 
@@ -183,15 +194,25 @@ fn security_json(endpoints: &Endpoints) -> Value {
 /// # Errors
 /// See [`Unshowable`]; such a document is not passed on.
 pub fn xml(backend: &[u8], truth: &Truth<'_>) -> Result<Vec<u8>, Unshowable> {
-    let backend = std::str::from_utf8(backend).map_err(|_invalid| Unshowable::Unreadable)?;
-    let (before, mut root) = tree::read(backend).ok_or(Unshowable::Unreadable)?;
+    let source = std::str::from_utf8(backend).map_err(|_invalid| Unshowable::Unreadable)?;
+    let (before, mut root) = tree::read(source).ok_or(Unshowable::Unreadable)?;
     if root.name() != "CapabilityStatement" {
         return Err(Unshowable::Other);
     }
-    root.rewrite(&|value| truth.public(value));
-    root.retain(|child| {
-        !["software", "messaging", "implementation", "kind"].contains(&child.name().as_str())
+    // What two readers could read as two statements is refused: prefixes, other namespaces, something after the end.
+    element::Document::read(backend, Format::Xml).map_err(|_ambiguous| Unshowable::Unreadable)?;
+    let addresses = truth.addresses()?;
+    root.rewrite(&|value| addresses.published(value));
+    root.retain(|child| match child.name().as_str() {
+        "text" | "software" | "messaging" | "implementation" | "kind" => false,
+        "extension" => is_shown(child.attribute("url").as_deref()),
+        "format" => is_read(child.attribute("value").as_deref()),
+        "patchFormat" => is_applied(child.attribute("value").as_deref()),
+        _ => true,
     });
+    for contained in root.all_mut("contained") {
+        contained.each_mut(|resource| resource.retain(|child| child.name() != "text"));
+    }
     // FHIR's XML has an order: kind, …, implementation, fhirVersion.
     let rest =
         ["fhirVersion", "format", "patchFormat", "acceptLanguage", "implementationGuide", "rest", "document"];
@@ -209,21 +230,20 @@ pub fn xml(backend: &[u8], truth: &Truth<'_>) -> Result<Vec<u8>, Unshowable> {
 }
 
 fn rest_xml(rest: &mut Element, truth: &Truth<'_>) {
-    let server = rest.value("mode").as_deref() == Some("server");
     rest.retain(|child| match child.name().as_str() {
-        "security" => !server,
-        "extension" => child.attribute("url").as_deref() != Some(WEBSOCKET),
+        "security" => false,
+        "extension" => is_shown(child.attribute("url").as_deref()),
+        "resource" => truth.resource_type(child.value("type").as_deref()),
         "interaction" => truth.interaction(child.value("code").as_deref()),
         "operation" => truth.operation(child.value("name").as_deref(), None),
         _ => true,
     });
-    if server {
-        let after = ["resource", "interaction", "searchParam", "operation", "compartment"];
-        rest.put_before(security_xml(truth.endpoints), &after);
-    }
+    let after = ["resource", "interaction", "searchParam", "operation", "compartment"];
+    rest.put_before(security_xml(truth.endpoints), &after);
     for resource in rest.all_mut("resource") {
         let of = resource.value("type");
         resource.retain(|child| match child.name().as_str() {
+            "extension" => is_shown(child.attribute("url").as_deref()),
             "interaction" => truth.interaction(child.value("code").as_deref()),
             "operation" => truth.operation(child.value("name").as_deref(), of.as_deref()),
             _ => true,
@@ -355,13 +375,146 @@ mod tests {
             r#"<code value="IUA"/></coding></service></security><resource><type value="Patient"/>"#,
             r#"<operation><name value="everything"/></operation>"#,
             r#"<operation><name value="export"/></operation>"#,
-            r#"<div xmlns="http://www.w3.org/1999/xhtml">a &amp; b <a href="https://gw.test/x">x</a></div>"#,
         ];
         let missing: Vec<_> = there.iter().filter(|part| !out.contains(**part)).collect();
         assert!(missing.is_empty(), "not in {out}: {missing:#?}");
-        let gone = ["upstream.internal", "HAPI", "magic", "expunge", "graphql", "value=\"internal\""];
+        let gone = ["upstream.internal", "HAPI", "magic", "expunge", "graphql", "value=\"internal\"", "<div"];
         let left: Vec<_> = gone.iter().filter(|part| out.contains(**part)).collect();
         assert!(left.is_empty(), "still in {out}: {left:?}");
+    }
+
+    /// Every element and value of a statement, by path; the same for both formats.
+    fn told(bytes: &[u8], format: Format) -> Vec<String> {
+        fn walk(of: element::Element<'_>, path: &str, out: &mut Vec<String>) {
+            let path = format!("{path}/{}", of.name());
+            out.push(format!("{path}={}", of.value().unwrap_or_default()));
+            of.all().for_each(|child| walk(child, &path, out));
+        }
+        let document = element::Document::read(bytes, format).unwrap();
+        let mut out = Vec::new();
+        walk(document.root(), "", &mut out);
+        // An added member stands last in JSON, and where the schema wants it in XML.
+        out.sort();
+        out
+    }
+
+    /// DISC-17: one statement, two formats, one result; what HAPI FHIR says, cut down, and a statement of few words.
+    #[test]
+    fn both_formats_tell_the_same() {
+        let small = r#"{"resourceType":"CapabilityStatement","status":"active","kind":"requirements",
+            "_date":{"extension":[{"url":"https://ex.test/why","valueString":"a\tb & \"c\" <d>"}]},
+            "format":["text/turtle"],"contained":[{"resourceType":"Basic","id":"b",
+            "text":{"status":"generated","div":"<div xmlns=\"http://www.w3.org/1999/xhtml\">x</div>"}}],
+            "rest":[{"mode":"client"}]}"#;
+        let small_xml = r#"<CapabilityStatement xmlns="http://hl7.org/fhir"><contained><Basic><id value="b"/><text>
+            <status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml">x</div></text></Basic></contained>
+            <status value="active"/><date><extension url="https://ex.test/why">
+            <valueString value="a&#9;b &amp; &quot;c&quot; &lt;d>"/></extension></date><kind value="requirements"/>
+            <format value="text/turtle"/><rest><mode value="client"/></rest></CapabilityStatement>"#;
+        let hapi = include_str!("testdata/hapi.json");
+        let pairs = [(small, small_xml), (hapi, include_str!("testdata/hapi.xml"))];
+        for (in_json, in_xml) in pairs {
+            let (a, b) = (told(in_json.as_bytes(), Format::Json), told(in_xml.as_bytes(), Format::Xml));
+            let narrative = |line: &String| !line.contains("/text");
+            assert!(a.iter().filter(|line| narrative(line)).eq(b.iter().filter(|line| narrative(line))));
+            let a = with(&endpoints(), |truth| json(in_json.as_bytes(), truth)).unwrap();
+            let b = with(&endpoints(), |truth| xml(in_xml.as_bytes(), truth)).unwrap();
+            let (one, other) = (told(&a, Format::Json), told(&b, Format::Xml));
+            let differ: Vec<_> = one.iter().zip(&other).filter(|(one, other)| one != other).collect();
+            assert!(one.len() == other.len() && differ.is_empty(), "{differ:#?}");
+            for (bytes, again) in [(&a, Format::Json), (&b, Format::Xml)] {
+                let twice = with(&endpoints(), |truth| match again {
+                    Format::Json => json(bytes, truth),
+                    Format::Xml => xml(bytes, truth),
+                });
+                assert_eq!(told(&twice.unwrap(), again), told(bytes, again), "twice is once");
+            }
+        }
+    }
+
+    /// DISC-17, DISC-19, INFO-006: what is left of HAPI FHIR's statement, and what is gone.
+    #[test]
+    fn a_real_statement() {
+        let source = include_str!("testdata/hapi.json");
+        let before = told(source.as_bytes(), Format::Json);
+        let out = with(&endpoints(), |truth| json(source.as_bytes(), truth)).unwrap();
+        let after = told(&out, Format::Json);
+        let rest = "/CapabilityStatement/rest";
+        let gone = [
+            "/CapabilityStatement/format=ttl".to_owned(),
+            "/CapabilityStatement/format=application/x-turtle".to_owned(),
+            "/CapabilityStatement/patchFormat=application/xml-patch+xml".to_owned(),
+            "/CapabilityStatement/software/version=8.8.0".to_owned(),
+            format!("{rest}/operation/name=graphql"),
+            format!("{rest}/operation/name=expunge"),
+            format!("{rest}/resource/operation/name=expunge"),
+            format!("{rest}/resource/type=Contraption"),
+            format!("{rest}/resource/extension/valueDecimal=1234"),
+            format!("{rest}/extension/valueUri=ws://upstream.internal/websocket"),
+        ];
+        let kept = [
+            "/CapabilityStatement/format=application/fhir+xml".to_owned(),
+            "/CapabilityStatement/format=json".to_owned(),
+            "/CapabilityStatement/patchFormat=application/json-patch+json".to_owned(),
+            "/CapabilityStatement/fhirVersion=4.0.1".to_owned(),
+            format!("{rest}/operation/name=meta"),
+            format!("{rest}/extension/url=https://example.org/kept"),
+            format!("{rest}/extension/valueDecimal=1.50"),
+            format!("{rest}/resource/operation/name=everything"),
+            format!("{rest}/resource/type=Patient"),
+            format!("{rest}/resource/searchInclude=*"),
+            format!("{rest}/interaction/code=transaction"),
+        ];
+        for line in &gone {
+            assert!(before.contains(line) && !after.contains(line), "{line} should be gone");
+        }
+        for line in &kept {
+            assert!(before.contains(line) && after.contains(line), "{line} should be kept");
+        }
+        let xml_out = with(&endpoints(), |truth| xml(include_bytes!("testdata/hapi.xml"), truth)).unwrap();
+        for text in [out, xml_out].map(|bytes| String::from_utf8(bytes).unwrap()) {
+            assert!(!text.contains("upstream.internal") && !text.contains("8.8.0"), "{text}");
+        }
+    }
+
+    /// REST-10: two readers must see one statement.
+    #[test]
+    fn ambiguous_statements_are_not_shown() {
+        let table = [
+            r#"{"resourceType":"CapabilityStatement","kind":"instance","KIND":"capability"}"#,
+            r#"{"resourceType":"CapabilityStatement","rest":[],"rest":[{"mode":"server"}]}"#,
+            r#"<CapabilityStatement xmlns="http://hl7.org/fhir"/><CapabilityStatement/>"#,
+            r#"<f:CapabilityStatement xmlns:f="http://hl7.org/fhir"/>"#,
+            r#"<CapabilityStatement xmlns="urn:other"/>"#,
+        ];
+        for text in table {
+            let judged = with(&endpoints(), |truth| match text.starts_with('{') {
+                true => json(text.as_bytes(), truth),
+                false => xml(text.as_bytes(), truth),
+            });
+            assert_eq!(judged, Err(Unshowable::Unreadable), "{text}");
+        }
+    }
+
+    /// DISC-19: each level has its own rows.
+    #[test]
+    fn operations_by_level() {
+        with(&endpoints(), |truth| {
+            let table = [
+                (Some("export"), None, true),
+                (Some("$export"), None, true),
+                (Some("graphql"), None, false),
+                (Some("everything"), None, false),
+                (Some("everything"), Some("Patient"), true),
+                (Some("everything"), Some("Group"), false),
+                (Some("everything"), Some("Nothing"), false),
+                (Some("validate"), Some("Group"), true),
+                (None, Some("Group"), false),
+            ];
+            for (name, of, shown) in table {
+                assert_eq!(truth.operation(name, of), shown, "{name:?} of {of:?}");
+            }
+        });
     }
 
     /// What cannot be read, or is something else, is not shown.

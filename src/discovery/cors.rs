@@ -13,6 +13,7 @@ const REQUEST_FIELDS: &str =
     "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, X-Request-Id, DPoP";
 const ANSWER_FIELDS: &str = "Location, Content-Location, ETag, Last-Modified, WWW-Authenticate, X-Request-Id, DPoP-Nonce, Retry-After";
 const METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE";
+const PUBLIC_METHODS: &str = "GET, HEAD";
 
 /// Whose scripts may read an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,12 +42,36 @@ pub fn headers(request: &HeaderMap, origins: Origins<'_>) -> HeaderMap {
     out
 }
 
+/// Puts [`headers`] on an answer, refusals and failures included. What the answer said about origins before is taken
+/// out, because nobody but us knows ours; what it varies by stays.
+pub fn decorate(answer: &mut HeaderMap, request: &HeaderMap, origins: Origins<'_>) {
+    let before: Vec<_> =
+        answer.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
+    for name in before {
+        answer.remove(name);
+    }
+    let mut ours = headers(request, origins);
+    if let Some(origin) = ours.remove(VARY).filter(|_| !varies_by_origin(answer)) {
+        answer.append(VARY, origin);
+    }
+    answer.extend(ours);
+}
+
+fn varies_by_origin(answer: &HeaderMap) -> bool {
+    let said = answer.get_all(VARY).iter().filter_map(|value| value.to_str().ok());
+    said.flat_map(|value| value.split(',')).any(|name| name.trim().eq_ignore_ascii_case("origin"))
+}
+
 /// The fields of the 204 that answers a preflight. An origin that is not allowed gets no permission in them.
 #[must_use]
 pub fn preflight(request: &HeaderMap, origins: Origins<'_>) -> HeaderMap {
     let mut out = allow(request, origins);
     if out.contains_key(ACCESS_CONTROL_ALLOW_ORIGIN) {
-        out.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(METHODS));
+        let methods = match origins {
+            Origins::Any => PUBLIC_METHODS,
+            Origins::Listed(_) => METHODS,
+        };
+        out.insert(ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static(methods));
         out.insert(ACCESS_CONTROL_ALLOW_HEADERS, HeaderValue::from_static(REQUEST_FIELDS));
         out.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     }
@@ -59,9 +84,8 @@ fn allow(request: &HeaderMap, origins: Origins<'_>) -> HeaderMap {
     let one = given.next().filter(|_| given.next().is_none());
     match origins {
         Origins::Any => {
-            if one.is_some() {
-                out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-            }
+            // Also without an Origin: a shared cache may keep a public document and give it to a browser.
+            out.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
         }
         Origins::Listed(list) => {
             // Also without an Origin: a cache must not give this answer to a request that has one.
@@ -98,7 +122,7 @@ mod tests {
         let table: &[(&[&str], Origins<'_>, Option<&str>)] = &[
             (&["https://app.test"], Origins::Any, Some("*")),
             (&["null"], Origins::Any, Some("*")),
-            (&[], Origins::Any, None),
+            (&[], Origins::Any, Some("*")),
             (&["https://app.test"], listed, Some("https://app.test")),
             (&["https://app.test:443"], listed, None),
             (&["https://app.test.evil"], listed, None),
@@ -119,6 +143,52 @@ mod tests {
             })
             .collect();
         assert!(wrong.is_empty(), "misjudged: {wrong:?}");
+    }
+
+    /// HTTP-20: `Vary` is added to, foreign permissions are taken out, and twice is once.
+    #[test]
+    fn answers_are_decorated() {
+        let list = ["https://app.test".to_owned()];
+        let listed = Origins::Listed(&list);
+        let table: &[(&[&str], Origins<'_>, Option<&str>, &str)] = &[
+            (&["https://app.test"], listed, Some("https://app.test"), "Accept, Origin"),
+            (&["https://evil.test"], listed, None, "Accept, Origin"),
+            (&["null"], listed, None, "Accept, Origin"),
+            (&[], listed, None, "Accept, Origin"),
+            (&["https://evil.test"], Origins::Any, Some("*"), "Accept"),
+        ];
+        for (given, origins, allowed, vary) in table {
+            let mut answer = HeaderMap::new();
+            for (name, value) in [
+                (VARY, "Accept"),
+                (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+                (http::header::ACCESS_CONTROL_ALLOW_CREDENTIALS, "true"),
+            ] {
+                answer.insert(name, HeaderValue::from_static(value));
+            }
+            decorate(&mut answer, &request(given), *origins);
+            let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+            assert_eq!(answer.get(ACCESS_CONTROL_ALLOW_ORIGIN).map(text).as_deref(), *allowed, "{given:?}");
+            assert_eq!(answer.contains_key(ACCESS_CONTROL_EXPOSE_HEADERS), allowed.is_some(), "{given:?}");
+            assert!(!answer.contains_key("access-control-allow-credentials"), "{given:?}");
+            let all: Vec<_> = answer.get_all(VARY).iter().map(text).collect();
+            assert_eq!(all.join(", "), *vary, "{given:?}");
+            let before = answer.clone();
+            decorate(&mut answer, &request(given), *origins);
+            assert_eq!(answer, before);
+        }
+    }
+
+    /// DISC-16, HTTP-20: what a preflight permits.
+    #[test]
+    fn preflights_permit_methods() {
+        let list = ["https://app.test".to_owned()];
+        let methods = |origins| {
+            let out = preflight(&request(&["https://app.test"]), origins);
+            out[ACCESS_CONTROL_ALLOW_METHODS].to_str().unwrap().to_owned()
+        };
+        assert_eq!(methods(Origins::Any), "GET, HEAD");
+        assert_eq!(methods(Origins::Listed(&list)), "GET, HEAD, POST, PUT, PATCH, DELETE");
     }
 
     #[test]

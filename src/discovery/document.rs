@@ -2,7 +2,7 @@
 
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{ALLOW, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 use serde_json::{Map, Value, json};
 use url::Url;
@@ -61,6 +61,7 @@ impl Document {
             return response;
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(self.body.len()));
         if *method == Method::GET {
             *response.body_mut() = self.body.clone();
         }
@@ -94,6 +95,8 @@ pub fn protected_resource(
     if let Some(algorithms) = dpop_algorithms {
         members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
     }
+    // RFC 8705 §3.3: as long as nobody checks `cnf.x5t#S256`, no client should count on it.
+    members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(false));
     Document::new(members)
 }
 
@@ -157,6 +160,7 @@ mod tests {
             );
             if *status == 200 {
                 assert_eq!(answer.headers()[CONTENT_TYPE], "application/json");
+                assert_eq!(answer.headers()[CONTENT_LENGTH], document().body().len().to_string());
             }
             assert_eq!(answer.headers().contains_key(ALLOW), *status == 405);
         }
@@ -180,7 +184,14 @@ mod tests {
         assert_eq!(
             read,
             json!({"resource": "https://gw.test/fhir", "authorization_servers": ["https://as.test"],
-                   "bearer_methods_supported": ["header"], "dpop_signing_alg_values_supported": ["ES256"]})
+                   "bearer_methods_supported": ["header"], "dpop_signing_alg_values_supported": ["ES256"],
+                   "tls_client_certificate_bound_access_tokens": false})
+        );
+        let plain = protected_resource("https://gw.test/fhir", &[], Some(&json!(["openid"])), None);
+        let read: Value = serde_json::from_slice(plain.body()).unwrap();
+        assert_eq!(
+            (&read["scopes_supported"], read.get("dpop_signing_alg_values_supported")),
+            (&json!(["openid"]), None)
         );
     }
 

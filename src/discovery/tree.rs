@@ -5,7 +5,10 @@ use std::borrow::Cow;
 use quick_xml::Reader;
 use quick_xml::Writer;
 use quick_xml::XmlVersion;
+use quick_xml::events::attributes::{Attr, Attribute};
 use quick_xml::events::{BytesEnd, BytesStart, Event};
+
+use crate::fhir::xml;
 
 /// Deepest nesting read: FHIR's own documents stay far below.
 const DEPTH: usize = 64;
@@ -15,7 +18,7 @@ const DEPTH: usize = 64;
 pub(super) enum Node {
     /// An element.
     Element(Element),
-    /// Text, comment, declaration: kept as read.
+    /// Text, declaration: kept as read.
     Other(Event<'static>),
 }
 
@@ -89,21 +92,31 @@ impl Element {
         self.children.insert(at.unwrap_or(self.children.len()), Node::Element(element));
     }
 
-    /// Rewrites every attribute value, here and below.
+    /// Does something to every child element.
+    pub(super) fn each_mut(&mut self, mut change: impl FnMut(&mut Self)) {
+        for node in &mut self.children {
+            if let Node::Element(element) = node {
+                change(element);
+            }
+        }
+    }
+
+    /// Rewrites attribute values, here and below. What does not change stays as it was written.
     pub(super) fn rewrite(&mut self, change: &impl Fn(&str) -> Option<String>) {
-        let changed: Vec<(String, String)> = self
-            .start
-            .attributes()
-            .filter_map(|attribute| {
-                let attribute = attribute.ok()?;
-                let value = attribute.normalized_value(XmlVersion::Implicit1_0).ok()?;
-                let new = change(&value).unwrap_or_else(|| value.into_owned());
-                Some((attribute.key.as_ref().to_owned(), new))
-            })
-            .collect();
-        self.start.clear_attributes();
-        for (key, value) in &changed {
-            self.start.push_attribute((key.as_str(), value.as_str()));
+        let mut attributes = Vec::new();
+        let mut changes = false;
+        for attribute in self.start.attributes().flatten() {
+            let written = attribute.value.clone().into_owned();
+            let new =
+                attribute.normalized_value(XmlVersion::Implicit1_0).ok().and_then(|value| change(&value));
+            changes |= new.is_some();
+            attributes.push((attribute.key.as_ref().to_owned(), new.map_or(written, |new| escaped(&new))));
+        }
+        if changes {
+            self.start.clear_attributes();
+            for (key, value) in &attributes {
+                self.start.push_attribute(Attribute::from(Attr::DoubleQ(key.as_str(), value.as_str())));
+            }
         }
         for node in &mut self.children {
             if let Node::Element(child) = node {
@@ -111,6 +124,14 @@ impl Element {
             }
         }
     }
+}
+
+/// As the inside of a value between double quotes; tabs and line breaks survive.
+fn escaped(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    xml::escape_into(text, &mut out);
+    // INVARIANT: escaping text gives text.
+    String::from_utf8(out).unwrap_or_default()
 }
 
 /// Reads a document into what stands before the root, and the root. Nothing for what is not well-formed, has a
@@ -127,9 +148,10 @@ pub(super) fn read(xml: &str) -> Option<(Vec<Node>, Element)> {
             Event::Empty(start) => Element { start: start.into_owned(), children: Vec::new() },
             Event::End(_) => open.pop()?,
             Event::Start(_) | Event::DocType(_) | Event::Eof => return None,
+            // A comment is for those who run the backend.
+            Event::Comment(_) => continue,
             other @ (Event::Text(_)
             | Event::CData(_)
-            | Event::Comment(_)
             | Event::Decl(_)
             | Event::PI(_)
             | Event::GeneralRef(_)) => {

@@ -76,7 +76,7 @@ impl Gateway {
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         ledger: Arc<Ledger>,
         metrics: Metrics,
     ) -> Result<Self, GatewayError> {
@@ -146,12 +146,7 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, raw, &head, &mut record);
         }
-        self.metrics.request(
-            record.interaction(),
-            answered.response.status(),
-            record.reason_id(),
-            record.elapsed(),
-        );
+        self.count(&record, answered.response.status());
         self.finish(answered.response, &head.headers, request_id.as_str(), answered.content)
     }
 
@@ -176,12 +171,7 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, "", &head, &mut record);
         }
-        self.metrics.request(
-            record.interaction(),
-            answered.response.status(),
-            record.reason_id(),
-            record.elapsed(),
-        );
+        self.count(&record, answered.response.status());
         self.finish(answered.response, &head.headers, request_id.as_str(), Content::Plain)
     }
 
@@ -247,8 +237,17 @@ impl Gateway {
             .map_err(fault)?;
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, &ours).await;
-        self.metrics.backend(started.elapsed(), response.is_ok());
-        self.check(response.map_err(fault)?, &passage, record).await
+        match response {
+            Ok(response) => {
+                self.metrics.backend_answered(started.elapsed());
+                self.check(response, &passage, record).await
+            }
+            Err(error) => {
+                let rejection = fault(error);
+                self.metrics.backend_failed(rejection.reason_id());
+                Err(rejection)
+            }
+        }
     }
 
     async fn caller(&self, head: &Parts, raw: &str, now: Timestamp) -> Result<Caller, Rejection> {
@@ -391,13 +390,20 @@ impl Gateway {
 
     /// Writes down what happened; gives back the refusal that takes its place when that cannot be done.
     async fn seal(&self, record: &Record) -> Option<Rejection> {
-        let error = self.ledger.record(record.entries()).await.err()?;
-        self.metrics.audit_failed();
+        let entries = record.entries();
+        let events = entries.len();
+        let error = self.ledger.record(entries).await.err()?;
+        self.metrics.audit_failed(events);
         tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
         match self.settings.audit.on_failure {
             OnAuditFailure::Continue => None,
             OnAuditFailure::Refuse => Some(Rejection::AuditUnavailable),
         }
+    }
+
+    fn count(&self, record: &Record, status: StatusCode) {
+        self.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
+        self.metrics.audit_waiting(self.ledger.status().queued);
     }
 
     fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {

@@ -1,40 +1,54 @@
-//! What is counted, in OpenMetrics text.
+//! What is counted and timed. Names follow OpenMetrics; every label's values are fixed in this program.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use http::StatusCode;
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::encoding::text::encode;
+use jiff::Timestamp;
+use prometheus_client::encoding::{EncodeLabelSet, text};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::{Registry, Unit};
 
-/// How one request ended. Every value is one of ours.
+/// Upper bounds in seconds: from a refusal in memory to the longest wait for a backend.
+const BUCKETS: [f64; 13] = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0, 30.0];
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Ending {
+struct Answer {
     interaction: &'static str,
     status: &'static str,
     reason: &'static str,
 }
 
-/// How the backend answered.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Answered {
-    outcome: &'static str,
+struct Reason {
+    reason: &'static str,
 }
 
-/// Everything that is counted. Cheap to clone.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Interaction {
+    interaction: &'static str,
+}
+
+/// The handle through which every room counts. Cheap to clone; all clones count into the same place.
 #[derive(Debug, Clone)]
-pub struct Metrics {
-    registry: Arc<Registry>,
-    requests: Family<Ending, Counter>,
-    seconds: Histogram,
+pub struct Metrics(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    registry: Registry,
+    requests: Family<Answer, Counter>,
+    request_seconds: Family<Interaction, Histogram>,
     backend_seconds: Histogram,
-    backend: Family<Answered, Counter>,
-    audit_failures: Counter,
+    backend_errors: Family<Reason, Counter>,
+    audit_waiting: Gauge,
+    audit_failed: Counter,
+    connections: Gauge,
+    certificate_expiry: Gauge<f64, AtomicU64>,
 }
 
 impl Default for Metrics {
@@ -44,101 +58,185 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Everything at zero.
+    /// Counts from zero.
     #[must_use]
     pub fn new() -> Self {
-        // From half a millisecond to sixteen seconds.
-        let latency = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
-        let mut registry = Registry::with_prefix("pforte");
-        let metrics = Self {
-            registry: Arc::default(),
+        let mut inner = Inner {
+            registry: Registry::with_prefix("pforte"),
             requests: Family::default(),
-            seconds: latency(),
-            backend_seconds: latency(),
-            backend: Family::default(),
-            audit_failures: Counter::default(),
+            request_seconds: Family::new_with_constructor(seconds),
+            backend_seconds: seconds(),
+            backend_errors: Family::default(),
+            audit_waiting: Gauge::default(),
+            audit_failed: Counter::default(),
+            connections: Gauge::default(),
+            certificate_expiry: Gauge::default(),
         };
-        let build = Info::new(vec![("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("build", "What is running", build);
-        registry.register(
-            "requests",
-            "Requests by interaction, status class and reason",
-            metrics.requests.clone(),
-        );
-        let help = "From the request's head to its recorded answer";
-        registry.register_with_unit("request", help, Unit::Seconds, metrics.seconds.clone());
-        let help = "From sending to the head of the backend's answer";
-        registry.register_with_unit("backend", help, Unit::Seconds, metrics.backend_seconds.clone());
-        registry.register("backend_answers", "Requests to the backend by outcome", metrics.backend.clone());
-        registry.register(
-            "audit_failures",
-            "Audit events that could not be recorded",
-            metrics.audit_failures.clone(),
-        );
-        Self { registry: Arc::new(registry), ..metrics }
+        inner.register();
+        Self(Arc::new(inner))
     }
 
-    /// A request ended.
-    pub fn request(
+    /// A request was answered. `interaction` and `reason` are codes of this program, never what a client sent;
+    /// `took` is the time from the request's headers to the answer's.
+    pub fn answered(
         &self,
         interaction: &'static str,
         status: StatusCode,
         reason: Option<&'static str>,
         took: Duration,
     ) {
-        let status = match status.as_u16() / 100 {
-            1 => "1xx",
-            2 => "2xx",
-            3 => "3xx",
-            4 => "4xx",
-            _ => "5xx",
-        };
-        self.requests.get_or_create(&Ending { interaction, status, reason: reason.unwrap_or("none") }).inc();
-        self.seconds.observe(took.as_secs_f64());
+        let answer = Answer { interaction, status: class(status), reason: reason.unwrap_or("") };
+        self.0.requests.get_or_create(&answer).inc();
+        self.0.request_seconds.get_or_create(&Interaction { interaction }).observe(took.as_secs_f64());
     }
 
-    /// The backend answered, or did not.
-    pub fn backend(&self, took: Duration, answered: bool) {
-        let outcome = if answered { "answer" } else { "failure" };
-        self.backend.get_or_create(&Answered { outcome }).inc();
-        self.backend_seconds.observe(took.as_secs_f64());
+    /// The backend answered, after so long.
+    pub fn backend_answered(&self, took: Duration) {
+        self.0.backend_seconds.observe(took.as_secs_f64());
     }
 
-    /// An audit event could not be recorded.
-    pub fn audit_failed(&self) {
-        self.audit_failures.inc();
+    /// The backend did not answer, or not so that it could be used; `reason` is a reason id.
+    pub fn backend_failed(&self, reason: &'static str) {
+        self.0.backend_errors.get_or_create(&Reason { reason }).inc();
+    }
+
+    /// So many audit events wait to be written.
+    pub fn audit_waiting(&self, events: usize) {
+        self.0.audit_waiting.set(i64::try_from(events).unwrap_or(i64::MAX));
+    }
+
+    /// So many audit events could not be written.
+    pub fn audit_failed(&self, events: usize) {
+        self.0.audit_failed.inc_by(u64::try_from(events).unwrap_or(u64::MAX));
+    }
+
+    /// A client connected; it counts until the value is dropped.
+    #[must_use]
+    pub fn connected(&self) -> OpenConnection {
+        self.0.connections.inc();
+        OpenConnection(self.clone())
+    }
+
+    /// The certificate served now ends at this instant. Kept as an instant: an age would be wrong between changes.
+    pub fn certificate_expires(&self, at: Timestamp) {
+        self.0.certificate_expiry.set(at.as_duration().as_secs_f64());
     }
 
     /// All of it as OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
-        let mut text = String::new();
-        // Writing to a String does not fail.
-        let _always = encode(&mut text, &self.registry);
-        text
+        let mut out = String::new();
+        // INVARIANT: writing to a `String` cannot fail, and no metric of ours has an encoder that does.
+        if text::encode(&mut out, &self.0.registry).is_err() {
+            tracing::error!("metrics could not be encoded");
+            out.clear();
+        }
+        out
+    }
+}
+
+impl Inner {
+    fn register(&mut self) {
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        let to = &mut self.registry;
+        to.register("build", "The running version", build);
+        to.register("requests", "Requests answered", self.requests.clone());
+        let text = "From a request's headers to its answer's";
+        to.register_with_unit("request_duration", text, Unit::Seconds, self.request_seconds.clone());
+        let text = "From sending to the backend to its answer's headers";
+        to.register_with_unit("backend_duration", text, Unit::Seconds, self.backend_seconds.clone());
+        to.register(
+            "backend_errors",
+            "Requests the backend did not usably answer",
+            self.backend_errors.clone(),
+        );
+        to.register("audit_waiting", "Audit events not yet written", self.audit_waiting.clone());
+        to.register("audit_failed", "Audit events that could not be written", self.audit_failed.clone());
+        to.register("connections", "Client connections open now", self.connections.clone());
+        let text = "When the served certificate ends, since the epoch";
+        to.register_with_unit(
+            "certificate_expiry_timestamp",
+            text,
+            Unit::Seconds,
+            self.certificate_expiry.clone(),
+        );
+    }
+}
+
+/// One open client connection.
+#[derive(Debug)]
+pub struct OpenConnection(Metrics);
+
+impl Drop for OpenConnection {
+    fn drop(&mut self) {
+        self.0.0.connections.dec();
+    }
+}
+
+fn seconds() -> Histogram {
+    Histogram::new(BUCKETS)
+}
+
+fn class(status: StatusCode) -> &'static str {
+    match status.as_u16() {
+        100..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
+    use http::StatusCode;
+
+    use super::Metrics;
+
+    /// Every metric shows what was told, and nothing untold.
     #[test]
-    fn what_happened_shows() {
+    fn each_metric_counts() {
         let metrics = Metrics::new();
-        metrics.request("read", StatusCode::OK, None, Duration::from_millis(3));
-        metrics.request("read", StatusCode::FORBIDDEN, Some("insufficient_scope"), Duration::from_millis(1));
-        metrics.backend(Duration::from_millis(2), true);
-        metrics.audit_failed();
+        let before = metrics.encode();
+        assert!(
+            before.contains("pforte_connections 0\n") && !before.contains("pforte_requests_total"),
+            "{before}"
+        );
+
+        let took = Duration::from_millis(3);
+        metrics.answered("read", StatusCode::OK, None, took);
+        metrics.answered("read", StatusCode::NO_CONTENT, None, took);
+        metrics.answered("search-type", StatusCode::FORBIDDEN, Some("insufficient_scope"), took);
+        metrics.backend_answered(took);
+        metrics.backend_failed("upstream_timeout");
+        metrics.audit_waiting(7);
+        metrics.audit_failed(2);
+        metrics.certificate_expires("2027-01-01T00:00:00Z".parse().unwrap());
+        let open = metrics.connected();
+        let closed = metrics.clone().connected();
+        drop(closed);
+
         let text = metrics.encode();
-        for line in [
-            r#"pforte_requests_total{interaction="read",status="2xx",reason="none"} 1"#,
-            r#"pforte_requests_total{interaction="read",status="4xx",reason="insufficient_scope"} 1"#,
-            r#"pforte_backend_answers_total{outcome="answer"} 1"#,
-            "pforte_audit_failures_total 1",
-            "pforte_request_seconds_count 2",
-        ] {
-            assert!(text.contains(line), "{line} is missing in\n{text}");
+        drop(open);
+        let lines = [
+            concat!("pforte_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+            "pforte_requests_total{interaction=\"read\",status=\"2xx\",reason=\"\"} 2",
+            "pforte_requests_total{interaction=\"search-type\",status=\"4xx\",reason=\"insufficient_scope\"} 1",
+            "pforte_request_duration_seconds_bucket{le=\"0.0025\",interaction=\"read\"} 0",
+            "pforte_request_duration_seconds_bucket{le=\"0.005\",interaction=\"read\"} 2",
+            "pforte_backend_duration_seconds_count 1",
+            "pforte_backend_errors_total{reason=\"upstream_timeout\"} 1",
+            "pforte_audit_waiting 7",
+            "pforte_audit_failed_total 2",
+            "pforte_connections 1",
+            "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
+            "# EOF",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
         }
+        assert!(metrics.encode().contains("pforte_connections 0\n"));
     }
 }

@@ -254,7 +254,8 @@ mod tests {
             ("x-original-url", "/fhir/Patient/p2", None),
             ("x-http-method-override", "DELETE", None),
             ("x-security-context", "Patient/p1", None),
-            ("x-provenance", "{}", None),
+            // Only what policy read and permitted gets here (REST-24).
+            ("x-provenance", "{}", Some("{}")),
             ("cookie", "session=1", None),
             ("dpop", "proof", None),
             ("range", "bytes=0-1", None),

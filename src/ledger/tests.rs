@@ -1,0 +1,314 @@
+//! Records under concurrency, failure and shutdown.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, mpsc};
+use std::time::Duration;
+
+use jiff::civil::{Date, date};
+use serde_json::Value;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+
+use super::queue::{Pending, Queue, Worker};
+use super::spool::Spool;
+use super::{Bounds, Ledger, LedgerError, LedgerStatus, read};
+use crate::audit::Entry;
+use crate::config::{Audit, OnAuditFailure};
+
+const OBSERVER: &str = "https://fhir.example/fhir";
+
+/// A folder of its own, gone after the test.
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+}
+
+impl Folder {
+    pub(super) fn new() -> Self {
+        static MADE: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("pforte-ledger-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        Self { path: std::env::temp_dir().join(name) }
+    }
+
+    fn settings(&self) -> Audit {
+        Audit { path: self.path.clone(), on_failure: OnAuditFailure::Refuse }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.path);
+    }
+}
+
+fn entry(id: &str) -> Entry {
+    let mut entry =
+        Entry::open(id, "2026-03-01T10:00:00Z".parse().unwrap(), "192.0.2.7", "GET", "Patient/p1");
+    entry.answered(200);
+    entry
+}
+
+fn id(event: &Value) -> String {
+    event["entity"][0]["what"]["identifier"]["value"].as_str().unwrap().to_owned()
+}
+
+/// How often each request id was recorded.
+fn counted(ids: impl IntoIterator<Item = String>) -> HashMap<String, usize> {
+    let mut counted = HashMap::new();
+    for id in ids {
+        *counted.entry(id).or_insert(0) += 1;
+    }
+    counted
+}
+
+/// A disk that fails every third time, and keeps the lines of the other times.
+#[derive(Clone, Default)]
+struct Flaky {
+    attempts: Arc<AtomicUsize>,
+    kept: Arc<Mutex<Vec<u8>>>,
+}
+
+fn broken() -> LedgerError {
+    LedgerError::io("disk".as_ref(), std::io::Error::other("broken"))
+}
+
+impl Spool for Flaky {
+    fn append(&mut self, lines: &[u8], _: Date) -> Result<(), LedgerError> {
+        if self.attempts.fetch_add(1, Ordering::SeqCst) % 3 == 1 {
+            return Err(broken());
+        }
+        self.kept.lock().unwrap().extend_from_slice(lines);
+        Ok(())
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+/// A disk that tells when it is written to, and waits for a word before it does it.
+struct Gated {
+    begun: mpsc::Sender<()>,
+    go: mpsc::Receiver<()>,
+}
+
+impl Spool for Gated {
+    fn append(&mut self, _: &[u8], _: Date) -> Result<(), LedgerError> {
+        let _ = self.begun.send(());
+        self.go.recv().map_err(|_| broken())
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
+fn gated(bounds: Bounds) -> (Arc<Ledger>, mpsc::Receiver<()>, mpsc::Sender<()>) {
+    let (begun, begins) = mpsc::channel();
+    let (go, goes) = mpsc::channel();
+    let ledger = Ledger::start(Gated { begun, go: goes }, OBSERVER, bounds).unwrap();
+    (Arc::new(ledger), begins, go)
+}
+
+async fn record_all(ledger: &Arc<Ledger>, count: usize) -> Vec<(String, Result<(), LedgerError>)> {
+    let mut tasks = JoinSet::new();
+    for number in 0..count {
+        let ledger = Arc::clone(ledger);
+        tasks.spawn(async move {
+            let id = format!("r-{number}");
+            let result = ledger.record(vec![entry(&id)]).await;
+            (id, result)
+        });
+    }
+    tasks.join_all().await
+}
+
+/// AUD-1: none lost, none twice, in files that can be read back; what was recorded before a restart stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn aud_1_a_thousand_at_once() {
+    let folder = Folder::new();
+    let ledger = Arc::new(Ledger::open(&folder.settings(), OBSERVER).unwrap());
+    let told = record_all(&ledger, 1000).await;
+    assert!(told.iter().all(|(_, result)| result.is_ok()));
+    assert_eq!(ledger.status(), LedgerStatus::default());
+    ledger.close().await.unwrap();
+
+    let again = Ledger::open(&folder.settings(), OBSERVER).unwrap();
+    again.record(vec![entry("b-0"), entry("b-1")]).await.unwrap();
+    again.record(vec![]).await.unwrap();
+    again.close().await.unwrap();
+
+    let events: Vec<_> = read(&folder.path).unwrap().map(Result::unwrap).collect();
+    let ids = counted(events.iter().map(id));
+    assert_eq!((ids.len(), events.len()), (1002, 1002));
+    assert!(told.iter().all(|(id, _)| ids.contains_key(id)));
+    assert_eq!((id(&events[1000]), id(&events[1001])), ("b-0".to_owned(), "b-1".to_owned()));
+}
+
+/// AUD-1: with a disk that fails at times, a record is there exactly when its waiter was told so.
+#[tokio::test(flavor = "multi_thread")]
+async fn aud_1_told_is_kept_and_untold_is_not() {
+    let spool = Flaky::default();
+    let kept = Arc::clone(&spool.kept);
+    let ledger = Arc::new(Ledger::start(spool, OBSERVER, Bounds::default()).unwrap());
+    let mut told = record_all(&ledger, 1000).await;
+    // However few syncs a thousand shared, these bring a failure and a success.
+    for number in 0..3 {
+        let id = format!("s-{number}");
+        let result = ledger.record(vec![entry(&id)]).await;
+        told.push((id, result));
+    }
+    let closed = ledger.close().await;
+    assert_eq!(closed.is_ok(), told.last().unwrap().1.is_ok(), "{closed:?}");
+
+    let lines = String::from_utf8(kept.lock().unwrap().clone()).unwrap();
+    let ids = counted(lines.lines().map(|line| id(&serde_json::from_str(line).unwrap())));
+    for (id, result) in &told {
+        assert_eq!(ids.get(id).copied().unwrap_or(0), usize::from(result.is_ok()), "{id}: {result:?}");
+    }
+    let failed = told.iter().filter(|(_, result)| result.is_err()).count();
+    assert!(failed > 0 && failed < told.len(), "{failed} failed");
+    let status = ledger.status();
+    assert_eq!((status.queued, status.failed), (0, u64::try_from(failed).unwrap()));
+}
+
+/// What waits together is written together.
+#[test]
+fn one_write_for_all_that_wait() {
+    let queue = Arc::new(Queue::new(Bounds::default()));
+    let spool = Flaky::default();
+    let (attempts, kept) = (Arc::clone(&spool.attempts), Arc::clone(&spool.kept));
+    let mut worker = Worker::new(Arc::clone(&queue), spool);
+    let mut waiters: Vec<_> = (1..=3)
+        .map(|number| {
+            let (done, told) = oneshot::channel();
+            let lines = format!("{number}\n").into_bytes();
+            queue.push(Pending { lines, events: 1, day: date(2026, 3, 1), done }).unwrap();
+            told
+        })
+        .collect();
+    assert!(worker.step());
+    assert!(waiters.iter_mut().all(|told| told.try_recv().unwrap().is_ok()));
+    assert_eq!(attempts.load(Ordering::SeqCst), 1);
+    assert_eq!(*kept.lock().unwrap(), b"1\n2\n3\n");
+}
+
+/// The status tells of a failure, and a probe finds out that it is over without anybody recording.
+#[test]
+fn failure_and_recovery_show() {
+    let bounds = Bounds { probe: Duration::ZERO, ..Bounds::default() };
+    let queue = Arc::new(Queue::new(bounds));
+    let spool = Flaky { attempts: Arc::new(AtomicUsize::new(1)), ..Flaky::default() };
+    let mut worker = Worker::new(Arc::clone(&queue), spool);
+    let (done, mut told) = oneshot::channel();
+    let pending = Pending { lines: b"{}\n".to_vec(), events: 1, day: date(2026, 3, 1), done };
+    queue.push(pending).unwrap();
+    assert_eq!(queue.status(), LedgerStatus { queued: 1, failed: 0, last_error: None });
+
+    assert!(worker.step());
+    assert!(told.try_recv().unwrap().is_err());
+    let last_error = Some("`disk`: broken".to_owned());
+    assert_eq!(queue.status(), LedgerStatus { queued: 0, failed: 1, last_error });
+
+    assert!(worker.step(), "a probe");
+    assert_eq!(queue.status(), LedgerStatus { failed: 1, ..LedgerStatus::default() });
+    queue.close();
+    assert!(!worker.step());
+}
+
+/// Neither too many events nor too many bytes wait; a large batch alone is taken.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_queue_is_bounded() {
+    let bounds = [
+        Bounds { waiting_events: 1, ..Bounds::default() },
+        Bounds { waiting_bytes: 2000, ..Bounds::default() },
+    ];
+    for bounds in bounds {
+        let (ledger, begins, go) = gated(bounds);
+        let first = tokio::spawn({
+            let ledger = Arc::clone(&ledger);
+            async move { ledger.record(vec![entry("a"), entry("b"), entry("c")]).await }
+        });
+        tokio::task::spawn_blocking(move || begins.recv()).await.unwrap().unwrap();
+        let Err(LedgerError::Full) = ledger.record(vec![entry("d")]).await else { panic!("taken") };
+        assert_eq!(ledger.status().queued, 3);
+        go.send(()).unwrap();
+        first.await.unwrap().unwrap();
+        go.send(()).unwrap();
+        ledger.record(vec![entry("d")]).await.unwrap();
+    }
+}
+
+/// A disk that hangs makes nobody wait for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hanging_disk_is_not_waited_for() {
+    let (ledger, _begins, go) = gated(Bounds { patience: Duration::ZERO, ..Bounds::default() });
+    let Err(LedgerError::Slow(_)) = ledger.record(vec![entry("a")]).await else { panic!("told in no time") };
+    go.send(()).unwrap();
+    ledger.close().await.unwrap();
+    assert_eq!(ledger.status(), LedgerStatus::default());
+}
+
+/// What waits at the close is written; later entries are refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn close_writes_what_waits() {
+    let (ledger, begins, go) = gated(Bounds::default());
+    let record = |id: &'static str| {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move { ledger.record(vec![entry(id)]).await })
+    };
+    let first = record("a");
+    let begins = tokio::task::spawn_blocking(move || begins.recv().map(|()| begins)).await.unwrap().unwrap();
+    let second = record("b");
+    while ledger.status().queued < 2 {
+        tokio::task::yield_now().await;
+    }
+    let closing = tokio::spawn({
+        let ledger = Arc::clone(&ledger);
+        async move { ledger.close().await }
+    });
+    go.send(()).unwrap();
+    go.send(()).unwrap();
+    closing.await.unwrap().unwrap();
+    drop(begins);
+    first.await.unwrap().unwrap();
+    second.await.unwrap().unwrap();
+    let Err(LedgerError::Closed) = ledger.record(vec![entry("c")]).await else {
+        panic!("taken after the close")
+    };
+    ledger.close().await.unwrap();
+}
+
+/// A record goes on when its request does not wait any more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gone_waiter_loses_nothing() {
+    let folder = Folder::new();
+    let ledger = Ledger::open(&folder.settings(), OBSERVER).unwrap();
+    {
+        let mut record = std::pin::pin!(ledger.record(vec![entry("a")]));
+        let polled =
+            std::future::poll_fn(|context| std::task::Poll::Ready(record.as_mut().poll(context))).await;
+        assert!(polled.is_pending() || polled.is_ready());
+    }
+    ledger.close().await.unwrap();
+    assert_eq!(read(&folder.path).unwrap().map(|event| id(&event.unwrap())).collect::<Vec<_>>(), ["a"]);
+}
+
+/// Reading goes on past a spoilt line, names it, and leaves out what is not finished.
+#[test]
+fn reading_names_what_is_spoilt() {
+    let folder = Folder::new();
+    std::fs::create_dir(&folder.path).unwrap();
+    let first = folder.path.join("audit-2026-03-01-000001.ndjson");
+    std::fs::write(&first, "{\"a\":1}\nspoilt\n[]\n{\"a\":2}\n").unwrap();
+    std::fs::write(folder.path.join("audit-2026-03-02-000001.ndjson"), "{\"a\":3}\n{\"a\":4").unwrap();
+    std::fs::write(folder.path.join("notes.txt"), "{\"a\":5}\n").unwrap();
+    let found: Vec<_> = read(&folder.path)
+        .unwrap()
+        .map(|event| event.map_or_else(|error| error.to_string(), |event| event["a"].to_string()))
+        .collect();
+    let spoilt = |line| format!("`{}`:{line}: expected an AuditEvent on one line", first.display());
+    assert_eq!(found, ["1".to_owned(), spoilt(2), spoilt(3), "2".to_owned(), "3".to_owned()]);
+    assert!(read(&folder.path.join("missing")).is_err());
+}
