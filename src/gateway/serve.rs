@@ -76,7 +76,7 @@ impl Gateway {
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         ledger: Arc<Ledger>,
         metrics: Metrics,
     ) -> Result<Self, GatewayError> {

