@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::house::{House, Plan};
 
 const JSON: &str = "application/fhir+json";
+const XML: &str = "application/fhir+xml";
 
 const SHORT: Plan = Plan {
     backend: "timeout = \"1s\"",
@@ -52,6 +53,32 @@ async fn wrong_answers_are_withheld() {
         ("another type", Misbehaviour::WrongResource(observation), 502, "answer_wrong_shape"),
         ("another id", Misbehaviour::WrongResource(patient("pat-02")), 502, "answer_wrong_shape"),
         ("a Bundle", Misbehaviour::WrongResource(bundle), 502, "answer_wrong_shape"),
+        (
+            "XML of another type",
+            canned(
+                200,
+                XML,
+                r#"<Observation xmlns="http://hl7.org/fhir"><id value="pat-01"/></Observation>"#,
+            ),
+            502,
+            "answer_wrong_shape",
+        ),
+        (
+            "XML with a DOCTYPE",
+            canned(
+                200,
+                XML,
+                r#"<!DOCTYPE p [<!ENTITY e "x">]><Patient xmlns="http://hl7.org/fhir"><id value="pat-01"/></Patient>"#,
+            ),
+            502,
+            "",
+        ),
+        (
+            "XML without its namespace",
+            canned(200, XML, r#"<Patient><id value="pat-01"/></Patient>"#),
+            502,
+            "",
+        ),
         (
             "JSON cut short",
             canned(200, JSON, "{\"resourceType\":\"Patient\",\"id\":\"pat-01\",\"name\":[{"),
@@ -231,6 +258,19 @@ async fn what_comes_beside_the_answer() {
             answer.wrong("no total of 4");
         }
     }
+    let xml = r#"<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/>
+        <entry><resource><Patient><id value="pat-01"/></Patient></resource><search><mode value="match"/></search></entry>
+        <entry><resource><Observation><valueString value="Wrongtype"/></Observation></resource></entry></Bundle>"#;
+    house.demo.fhir.misbehave(canned(200, XML, xml));
+    let asked = house.ask("GET", "Patient?family=Wrongman", "system/Patient.rs").field("accept", XML);
+    asked
+        .send()
+        .await
+        .is(200)
+        .holds("pat-01")
+        .lacks("Wrongtype")
+        .lacks("<Observation")
+        .has("x-intermediary", "");
     let noisy = Canned::new(200, patient("pat-01").to_string())
         .header("content-type", JSON)
         .header("set-cookie", "JSESSIONID=1")
