@@ -65,6 +65,15 @@ pub(super) fn seal_key() -> Result<Arc<SealKey>, Failure> {
         .ok_or_else(|| Failure::work("the cipher for page links is not available"))
 }
 
+/// When the first certificate of a PEM file ends.
+pub(super) fn expiry(certificate: &Path) -> Option<jiff::Timestamp> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let leaf = CertificateDer::from_pem_file(certificate).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).ok()?;
+    jiff::Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
+}
+
 /// The time, for work that is no request.
 #[expect(clippy::disallowed_methods, reason = "commands have no listener that reads the clock")]
 pub(super) fn now() -> jiff::Timestamp {

@@ -151,6 +151,7 @@ impl House {
             rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
             limits: settings.limits.clone(),
             tls: shared.certificates.clone(),
+            metrics: shared.metrics.clone(),
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
@@ -174,8 +175,19 @@ impl House {
 }
 
 impl Shared {
+    /// Shows when the certificate in force ends (TLS-9).
+    fn show_expiry(&self) {
+        let gateway = self.front.gateway();
+        let Some(tls) = &gateway.settings().server.tls else { return };
+        match files::expiry(&tls.certificate) {
+            Some(at) => self.metrics.certificate_expires(at),
+            None => tracing::warn!("the certificate's end cannot be read"),
+        }
+    }
+
     /// Starts the background tasks of the gateway in force.
     fn tend(&self) {
+        self.show_expiry();
         let stop = self.tasks.next();
         let gateway = self.front.gateway();
         let issuers = Arc::clone(gateway.issuers());

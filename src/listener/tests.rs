@@ -126,7 +126,7 @@ impl House {
         let (events, seen) = mpsc::unbounded_channel();
         let service = Arc::new(Double { events, go: Notify::new() });
         let shutdown = CancellationToken::new();
-        let options = Options { rules, limits, tls };
+        let options = Options { rules, limits, tls, metrics: crate::telemetry::Metrics::new() };
         let ended = tokio::spawn(serve(listeners, options, Arc::clone(&service), shutdown.clone()));
         Self { address, service, events: seen, shutdown, ended }
     }
