@@ -75,11 +75,16 @@ fn write(held: &Held, format: Format, id: usize) -> String {
                 .iter()
                 .map(|inner| match format {
                     Format::Json => format!(r#"{{"name":"p","resource":{inner}}}"#),
-                    Format::Xml => format!(r#"<parameter><name value="p"/><resource>{inner}</resource></parameter>"#),
+                    Format::Xml => {
+                        format!(r#"<parameter><name value="p"/><resource>{inner}</resource></parameter>"#)
+                    }
                 })
                 .collect();
             match format {
-                Format::Json => format!(r#"{{"resourceType":"Parameters","id":"i{id}","parameter":[{}]}}"#, parts.join(",")),
+                Format::Json => format!(
+                    r#"{{"resourceType":"Parameters","id":"i{id}","parameter":[{}]}}"#,
+                    parts.join(",")
+                ),
                 Format::Xml => format!(
                     r#"<Parameters xmlns="http://hl7.org/fhir"><id value="i{id}"/>{}</Parameters>"#,
                     parts.concat()
@@ -93,7 +98,9 @@ fn write(held: &Held, format: Format, id: usize) -> String {
 fn may_be_shown(held: &Held, scopes: &[String]) -> bool {
     match held {
         Held::Plain(name) => sees(scopes, name),
-        Held::Nested(items) => sees(scopes, "Bundle") && items.iter().all(|inner| may_be_shown(inner, scopes)),
+        Held::Nested(items) => {
+            sees(scopes, "Bundle") && items.iter().all(|inner| may_be_shown(inner, scopes))
+        }
         Held::Parameters(items) => items.iter().all(|inner| may_be_shown(inner, scopes)),
         Held::Warning(_) => true,
     }
@@ -210,7 +217,12 @@ fn ask<'a>(scope: &'a str, (method, target): (&'a str, &'a str)) -> Ask<'a> {
     Ask { method, ..post(scope, target, body) }
 }
 
-fn holds_no_foreign(route: &Route, scopes: &[String], target: &str, body: &Value) -> Result<(), TestCaseError> {
+fn holds_no_foreign(
+    route: &Route,
+    scopes: &[String],
+    target: &str,
+    body: &Value,
+) -> Result<(), TestCaseError> {
     let scope = scopes.join(" ");
     let Ok(passage) = passed(route, &get(&scope, target)) else { return Ok(()) };
     if passage.duties.admit == pforte::policy::Admit::All {

@@ -81,7 +81,8 @@ fn keeps(entry: &Entry<'_>, bundle_type: &str, case: Case<'_>, edits: &mut Edits
         Some(resource) if resource.resource_type == "OperationOutcome" => {
             // A search's own warnings; nothing else of that type belongs here (SRCH-28).
             let mode = entry.search_mode.as_ref().map(|mode| mode.text.as_ref());
-            let cleaned = faults::unsuspicious(case.bytes(resource), case).filter(|_| mode == Some("outcome"));
+            let cleaned =
+                faults::unsuspicious(case.bytes(resource), case).filter(|_| mode == Some("outcome"));
             cleaned.map(|cleaned| edits.replace(resource.range.clone(), cleaned)).is_some()
         }
         Some(resource) => shows(resource, admit),

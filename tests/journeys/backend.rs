@@ -26,18 +26,16 @@ fn patient(id: &str) -> Value {
     json!({"resourceType": "Patient", "id": id, "name": [{"family": "Wrongman"}]})
 }
 
-/// Answers that are not what was asked for never reach a client, whatever the grant.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_answers_are_withheld() {
-    let house = House::open(SHORT).await;
-    let observation = json!({"resourceType": "Observation", "id": "pat-01", "valueString": "Wrongman"});
+/// What the backend answers, the status a client then gets, and the reason, where there is one only.
+type Wrong = (&'static str, Misbehaviour, u16, &'static str);
+
+/// Not FHIR, or not an answer at all.
+fn no_fhir() -> Vec<Wrong> {
     let redirect = Canned::new(302, "").header("location", "http://backend.internal/login");
     let basic = Canned::new(401, "Wrongman").header("www-authenticate", "Basic realm=\"backend.internal\"");
     let packed = Canned::new(200, &b"\x1f\x8b\x08\x00Wrongman"[..]).header("content-type", JSON);
     let packed = packed.header("content-encoding", "gzip");
-    let bundle =
-        json!({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient("pat-01")}]});
-    let cases = [
+    vec![
         ("a page", Misbehaviour::Answer(Canned::html()), 502, "answer_not_fhir"),
         ("a page that says FHIR", canned(200, JSON, "<html>Wrongman</html>"), 502, ""),
         ("plain text", canned(200, "text/plain", "Wrongman"), 502, "answer_not_fhir"),
@@ -50,53 +48,36 @@ async fn wrong_answers_are_withheld() {
         ("a redirect", Misbehaviour::Answer(redirect), 502, "answer_redirected"),
         ("gzip", Misbehaviour::Answer(packed), 502, ""),
         ("closed", Misbehaviour::Close, 502, ""),
+    ]
+}
+
+/// FHIR, but not what was asked for, or not to be read in one way only.
+fn wrong_fhir() -> Vec<Wrong> {
+    let observation = json!({"resourceType": "Observation", "id": "pat-01", "valueString": "Wrongman"});
+    let bundle =
+        json!({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient("pat-01")}]});
+    let other = r#"<Observation xmlns="http://hl7.org/fhir"><id value="pat-01"/></Observation>"#;
+    let doctype = r#"<!DOCTYPE p [<!ENTITY e "x">]><Patient xmlns="http://hl7.org/fhir"><id value="pat-01"/></Patient>"#;
+    let bare = r#"<Patient><id value="pat-01"/></Patient>"#;
+    let cut = r#"{"resourceType":"Patient","id":"pat-01","name":[{"#;
+    let twice = r#"{"resourceType":"Observation","resourceType":"Patient","id":"pat-01"}"#;
+    vec![
         ("another type", Misbehaviour::WrongResource(observation), 502, "answer_wrong_shape"),
         ("another id", Misbehaviour::WrongResource(patient("pat-02")), 502, "answer_wrong_shape"),
         ("a Bundle", Misbehaviour::WrongResource(bundle), 502, "answer_wrong_shape"),
-        (
-            "XML of another type",
-            canned(
-                200,
-                XML,
-                r#"<Observation xmlns="http://hl7.org/fhir"><id value="pat-01"/></Observation>"#,
-            ),
-            502,
-            "answer_wrong_shape",
-        ),
-        (
-            "XML with a DOCTYPE",
-            canned(
-                200,
-                XML,
-                r#"<!DOCTYPE p [<!ENTITY e "x">]><Patient xmlns="http://hl7.org/fhir"><id value="pat-01"/></Patient>"#,
-            ),
-            502,
-            "",
-        ),
-        (
-            "XML without its namespace",
-            canned(200, XML, r#"<Patient><id value="pat-01"/></Patient>"#),
-            502,
-            "",
-        ),
-        (
-            "JSON cut short",
-            canned(200, JSON, "{\"resourceType\":\"Patient\",\"id\":\"pat-01\",\"name\":[{"),
-            502,
-            "",
-        ),
-        (
-            "a member twice",
-            canned(
-                200,
-                JSON,
-                "{\"resourceType\":\"Observation\",\"resourceType\":\"Patient\",\"id\":\"pat-01\"}",
-            ),
-            502,
-            "",
-        ),
-    ];
-    for (words, trouble, status, reason) in cases {
+        ("XML of another type", canned(200, XML, other), 502, "answer_wrong_shape"),
+        ("XML with a DOCTYPE", canned(200, XML, doctype), 502, ""),
+        ("XML without its namespace", canned(200, XML, bare), 502, ""),
+        ("JSON cut short", canned(200, JSON, cut), 502, ""),
+        ("a member twice", canned(200, JSON, twice), 502, ""),
+    ]
+}
+
+/// Answers that are not what was asked for never reach a client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_answers_are_withheld() {
+    let house = House::open(SHORT).await;
+    for (words, trouble, status, reason) in no_fhir().into_iter().chain(wrong_fhir()) {
         house.demo.fhir.misbehave(trouble);
         let answer = house.ask("GET", "Patient/pat-01", "system/Patient.rs").with(words).send().await;
         answer

@@ -16,7 +16,12 @@ fn other_shapes_are_withheld() {
     let table: &[(&str, Fields, &str, &str)] = &[
         ("Observation/1", json, OWN, "shown"),
         ("Observation/1", &[("content-type", "application/json")], OWN, "shown"),
-        ("Observation/1", &[("content-type", "application/fhir+json; charset=\"UTF-8\"; fhirVersion=4.0")], OWN, "shown"),
+        (
+            "Observation/1",
+            &[("content-type", "application/fhir+json; charset=\"UTF-8\"; fhirVersion=4.0")],
+            OWN,
+            "shown",
+        ),
         ("Observation/1", xml, OWN_XML, "shown"),
         ("Observation/1", xml, OWN, "Unreadable"),
         ("Observation/1", json, OWN_XML, "Unreadable"),
@@ -25,13 +30,32 @@ fn other_shapes_are_withheld() {
         ("Observation/1", &[("content-type", "text/html, application/fhir+json")], OWN, "NotFhir"),
         ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-16")], OWN, "NotFhir"),
         ("Observation/1", &[("content-type", "application/fhir+json; charset=utf-7")], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-type", "text/html")], OWN, "NotFhir"),
-        ("Observation/1", &[], OWN, "NotFhir"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")], OWN, "Encoded"),
-        ("Observation/1", &[("content-type", "application/fhir+json"), ("content-encoding", "identity")], OWN, "shown"),
         (
             "Observation/1",
-            &[("content-type", "application/fhir+json"), ("content-encoding", "identity"), ("content-encoding", "br")],
+            &[("content-type", "application/fhir+json"), ("content-type", "text/html")],
+            OWN,
+            "NotFhir",
+        ),
+        ("Observation/1", &[], OWN, "NotFhir"),
+        (
+            "Observation/1",
+            &[("content-type", "application/fhir+json"), ("content-encoding", "gzip")],
+            OWN,
+            "Encoded",
+        ),
+        (
+            "Observation/1",
+            &[("content-type", "application/fhir+json"), ("content-encoding", "identity")],
+            OWN,
+            "shown",
+        ),
+        (
+            "Observation/1",
+            &[
+                ("content-type", "application/fhir+json"),
+                ("content-encoding", "identity"),
+                ("content-encoding", "br"),
+            ],
             OWN,
             "Encoded",
         ),
@@ -70,7 +94,9 @@ fn other_shapes_are_withheld() {
     let latin = pforte::release::Answer {
         status: http::StatusCode::OK,
         headers: fields(json),
-        body: bytes::Bytes::from_static(b"{\"resourceType\":\"Observation\",\"id\":\"1\",\"language\":\"\xe4\"}"),
+        body: bytes::Bytes::from_static(
+            b"{\"resourceType\":\"Observation\",\"id\":\"1\",\"language\":\"\xe4\"}",
+        ),
     };
     let route = route();
     let passage = passed(&route, &get(READER, "Observation/1")).unwrap();
@@ -86,13 +112,20 @@ fn streams_are_of_fhir_only() {
         (&[("content-type", "application/fhir+json"), ("content-length", "0")], "", "Empty"),
         (&[("content-type", "application/fhir+json")], "", "Unreadable"),
         (&[("content-type", "text/html")], "<html/>", "NotFhir"),
-        (&[("content-type", "application/fhir+json"), ("content-type", "application/fhir+json")], OWN, "NotFhir"),
+        (
+            &[("content-type", "application/fhir+json"), ("content-type", "application/fhir+json")],
+            OWN,
+            "NotFhir",
+        ),
         (&[("content-type", "application/fhir+json; charset=utf-16")], OWN, "NotFhir"),
         (&[("content-type", "application/fhir+json")], r#"{"resourceType":"Obser"#, "Unreadable"),
     ];
     for (headers, body, expected) in table {
         let got = shown(&route(), &get("system/*.rs", "Observation/1"), (200, headers, body));
-        let got = got.map_or_else(|withheld| withheld, |shown| if shown.streamed { "streamed" } else { "held" }.into());
+        let got = got.map_or_else(
+            |withheld| withheld,
+            |shown| if shown.streamed { "streamed" } else { "held" }.into(),
+        );
         assert!(got.starts_with(expected), "{headers:?} {body}: {got}");
     }
 }
@@ -105,11 +138,15 @@ fn stored_bundles_are_shown_whole_or_not_at_all() {
             JSON => r#","id":"b""#.to_owned(),
             XML => r#"<id value="b"/>"#.to_owned(),
         };
-        let body = bundle(format, "document", &id, &[entry(format, &resource(format, "Observation", "1"), "match")]);
+        let body =
+            bundle(format, "document", &id, &[entry(format, &resource(format, "Observation", "1"), "match")]);
         let table = [("system/Bundle.r", false), ("system/Bundle.r system/Observation.s", true)];
         for (scope, whole) in table {
             let shown = shown(&route(), &get(scope, "Bundle/b"), ok(&body));
-            assert_eq!(shown.map(|shown| shown.body), if whole { Ok(body.clone()) } else { Err("OutOfScope".into()) });
+            assert_eq!(
+                shown.map(|shown| shown.body),
+                if whole { Ok(body.clone()) } else { Err("OutOfScope".into()) }
+            );
         }
     }
 }
@@ -172,7 +209,8 @@ fn not_modified_answers_only_reads() {
 #[test]
 fn binary_content() {
     let scope = "system/Binary.r";
-    let pdf: Fields = &[("content-type", "application/pdf"), ("content-disposition", "attachment"), ("etag", "\"1\"")];
+    let pdf: Fields =
+        &[("content-type", "application/pdf"), ("content-disposition", "attachment"), ("etag", "\"1\"")];
     let ask = Ask { headers: &[("accept", "application/pdf")], ..get(scope, "Binary/1") };
     let shown_raw = shown(&route(), &ask, (200, pdf, "http://upstream.internal/fhir")).unwrap();
     assert!(shown_raw.streamed && shown_raw.body == "http://upstream.internal/fhir");
@@ -197,7 +235,9 @@ fn operations() {
             entries.iter().map(|inner| entry(format, inner, "match")).collect()
         };
         let parameters = |inner: &str| match format {
-            JSON => format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"r","resource":{inner}}}]}}"#),
+            JSON => {
+                format!(r#"{{"resourceType":"Parameters","parameter":[{{"name":"r","resource":{inner}}}]}}"#)
+            }
             XML => format!(
                 r#"<Parameters xmlns="http://hl7.org/fhir"><parameter><name value="r"/><resource>{inner}</resource></parameter></Parameters>"#
             ),
@@ -208,7 +248,11 @@ fn operations() {
         let document = "Composition/1/$document";
         let table = [
             (everything, bundle(format, "searchset", "", &both), Some(bundle(format, "searchset", "", &one))),
-            (everything, bundle(format, "collection", "", &both), Some(bundle(format, "collection", "", &one))),
+            (
+                everything,
+                bundle(format, "collection", "", &both),
+                Some(bundle(format, "collection", "", &one)),
+            ),
             (document, bundle(format, "document", "", &both), None),
             (document, bundle(format, "message", "", &both), None),
             (document, bundle(format, "document", "", &one), Some(bundle(format, "document", "", &one))),
@@ -235,8 +279,12 @@ fn operations() {
         let shown = shown(&route(), &get(scope, everything), ok(&named)).unwrap();
         assert!(!shown.body.contains("upstream"), "{}", shown.body);
     }
-    let contained = r#"{"resourceType":"Parameters","contained":[{"resourceType":"Condition","id":"secret"}]}"#;
-    assert_eq!(shown(&route(), &get(scope, "Patient/1/$everything"), ok(contained)), Err("OutOfScope".into()));
+    let contained =
+        r#"{"resourceType":"Parameters","contained":[{"resourceType":"Condition","id":"secret"}]}"#;
+    assert_eq!(
+        shown(&route(), &get(scope, "Patient/1/$everything"), ok(contained)),
+        Err("OutOfScope".into())
+    );
 }
 
 /// OPS-7, OPS-20: the addresses of an export are sealed, its files pass, its pages for people do not.
@@ -272,10 +320,12 @@ fn exports() {
         assert_eq!(body["requiresAccessToken"], true);
         assert_eq!(body["output"][1]["url"], "https://store.test/2");
         assert!(!shown.body.contains("upstream"), "{}", shown.body);
-        let file = body["output"][0]["url"].as_str().unwrap().trim_start_matches("https://gw.test/fhir").to_owned();
+        let file =
+            body["output"][0]["url"].as_str().unwrap().trim_start_matches("https://gw.test/fhir").to_owned();
         let passage = passed(&route, &get("system/*.rs", &file)).unwrap();
         assert_eq!(passage.outbound.as_ref().unwrap().target(), "Binary/1");
-        let lines = released(&route, &passage, (200, &[("content-type", "application/fhir+ndjson")], "{}\n{}\n"));
+        let lines =
+            released(&route, &passage, (200, &[("content-type", "application/fhir+ndjson")], "{}\n{}\n"));
         assert!(lines.is_ok_and(|file| file.streamed && file.body == "{}\n{}\n"));
         // The same link with less, or as somebody else, is no way in (SRCH-26).
         assert!(passed(&route, &get("system/Patient.rs", &file)).is_err());
@@ -285,7 +335,14 @@ fn exports() {
     assert_eq!(released(&route, &passage, (200, html, "<html>upstream</html>")), Err("NotFhir".into()));
     let xml: Fields = &[("content-type", "application/fhir+xml")];
     assert_eq!(released(&route, &passage, (200, xml, "<x/>")), Err("NotFhir".into()));
-    let bad = [r#"{"output":{}}"#, r#"{"output":[{}]}"#, r#"{"request":5}"#, "[]", "", r#"{"request":"http://elsewhere.test/"}"#];
+    let bad = [
+        r#"{"output":{}}"#,
+        r#"{"output":[{}]}"#,
+        r#"{"request":5}"#,
+        "[]",
+        "",
+        r#"{"request":"http://elsewhere.test/"}"#,
+    ];
     for manifest in bad {
         assert_eq!(released(&route, &passage, (200, json, manifest)), Err("WrongShape".into()), "{manifest}");
     }

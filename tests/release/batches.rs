@@ -33,8 +33,14 @@ fn statuses(format: pforte::fhir::Format, body: &str) -> Vec<String> {
 /// format the backend answers.
 #[test]
 fn refused_entries_are_answered_in_their_place() {
-    let requests =
-        [("GET", "Patient/1"), ("GET", "Observation/1"), ("GET", "Patient?x=1"), ("POST", "Condition"), ("GET", "../x"), ("GET", "Observation/2")];
+    let requests = [
+        ("GET", "Patient/1"),
+        ("GET", "Observation/1"),
+        ("GET", "Patient?x=1"),
+        ("POST", "Condition"),
+        ("GET", "../x"),
+        ("GET", "Observation/2"),
+    ];
     for asked in BOTH {
         for answered in BOTH {
             let body = batch(asked, "batch", &requests);
@@ -48,12 +54,22 @@ fn refused_entries_are_answered_in_their_place() {
                 "",
                 &[
                     response(answered, "200 OK", "", &resource(answered, "Observation", "1")),
-                    response(answered, "201 Created", &text(answered, "location", "Condition/7/_history/1"), ""),
+                    response(
+                        answered,
+                        "201 Created",
+                        &text(answered, "location", "Condition/7/_history/1"),
+                        "",
+                    ),
                     response(answered, "404 Not Found", "", ""),
                 ],
             );
             let shown = released(&route(), &passage, ok(&answer)).unwrap();
-            assert_eq!(statuses(answered, &shown.body), ["403", "200", "403", "201", "400", "404"], "{}", shown.body);
+            assert_eq!(
+                statuses(answered, &shown.body),
+                ["403", "200", "403", "201", "400", "404"],
+                "{}",
+                shown.body
+            );
             assert!(shown.body.contains("Condition/7/_history/1") && shown.altered);
             assert!(!shown.body.contains("Patient"), "{}", shown.body);
         }
@@ -75,7 +91,10 @@ fn all_or_nothing() {
         let released = pforte::release::refused_batch(&passage.duties, &route.terms(&passage, now()));
         let (status, headers, body) = released.into_parts();
         let body = std::str::from_utf8(&body).unwrap();
-        assert_eq!((status.as_u16(), statuses(format, body)), (200, vec!["403".to_owned(), "403".to_owned()]));
+        assert_eq!(
+            (status.as_u16(), statuses(format, body)),
+            (200, vec!["403".to_owned(), "403".to_owned()])
+        );
         assert!(body.contains("batch-response") && body.starts_with('<') == (format == XML), "{body}");
         assert_eq!(headers["content-type"], format!("{}; charset=utf-8", media(format)));
     }
@@ -118,7 +137,10 @@ fn entries_are_checked_like_answers() {
         let read = ("GET", "Observation/1");
         let search = ("GET", "Observation?code=x");
         let mixed = |kind: &str| {
-            let entries = [entry(format, &r("Observation", "1"), "match"), entry(format, &r("Patient", "secret"), "include")];
+            let entries = [
+                entry(format, &r("Observation", "1"), "match"),
+                entry(format, &r("Patient", "secret"), "include"),
+            ];
             bundle(format, kind, "", &entries)
         };
         let secret = r("Patient", "secret");
@@ -137,15 +159,30 @@ fn entries_are_checked_like_answers() {
             (SCOPE, search, answer("200 OK", &mixed("searchset")), "200"),
             (SCOPE, search, answer("200 OK", &mixed("history")), "502"),
             (SCOPE, search, answer("304 Not Modified", ""), "502"),
-            ("system/Condition.c", ("POST", "Condition"), answer("201 Created", &r("Condition", "secret")), "201"),
-            ("system/Observation.rs system/Patient.u", ("GET", "Observation/$lastn"), answer("200 OK", &mixed("searchset")), "200"),
+            (
+                "system/Condition.c",
+                ("POST", "Condition"),
+                answer("201 Created", &r("Condition", "secret")),
+                "201",
+            ),
+            (
+                "system/Observation.rs system/Patient.u",
+                ("GET", "Observation/$lastn"),
+                answer("200 OK", &mixed("searchset")),
+                "200",
+            ),
         ];
         for (scope, request, answer, status) in table {
             let body = answered_entry(scope, request, format, &answer);
             assert_eq!(statuses(format, &body), [status], "{request:?} {answer}\n{body}");
             assert!(!body.contains("secret"), "{request:?} {answer}\n{body}");
         }
-        let shown = answered_entry("system/Condition.cr", ("POST", "Condition"), format, &answer("201 Created", &r("Condition", "new")));
+        let shown = answered_entry(
+            "system/Condition.cr",
+            ("POST", "Condition"),
+            format,
+            &answer("201 Created", &r("Condition", "new")),
+        );
         assert!(shown.contains("new"), "{shown}");
     }
 }
@@ -168,7 +205,10 @@ fn outcomes_of_entries() {
             let answer = response(format, status, &with_outcome(format, &outcome(format, diagnostics)), "");
             let body = answered_entry(SCOPE, read, format, &answer);
             assert_eq!(body.contains(diagnostics), kept, "{status}: {body}");
-            assert!(body.contains(status) && body.contains("OperationOutcome") && !body.contains("SECRET"), "{body}");
+            assert!(
+                body.contains(status) && body.contains("OperationOutcome") && !body.contains("SECRET"),
+                "{body}"
+            );
         }
         let foreign = with_outcome(format, &resource(format, "Patient", "secret"));
         let body = answered_entry(SCOPE, read, format, &response(format, "404 Not Found", &foreign, ""));
@@ -201,7 +241,8 @@ fn addresses_of_entries() {
             ("system/Condition.cr", "412 Precondition Failed", false),
             ("system/Condition.cr", "303 See Other", false),
         ] {
-            let body = answered_entry(scope, ("POST", "Condition"), format, &response(format, status, &named, ""));
+            let body =
+                answered_entry(scope, ("POST", "Condition"), format, &response(format, status, &named, ""));
             for name in ["Condition/7", "etag", "lastModified"] {
                 assert_eq!(body.contains(name), shown, "{scope} {status} {name}: {body}");
             }

@@ -35,7 +35,11 @@ fn outcomes_of_errors() {
             let shown = shown(&route(), &put(scope), (status, content_type(&body), &body)).unwrap();
             assert_eq!(shown.status, status);
             assert_eq!(shown.body.contains(text), kept, "{scope} {status} {text}: {}", shown.body);
-            assert!(shown.body.contains("OperationOutcome") && !shown.body.contains("SECRET"), "{}", shown.body);
+            assert!(
+                shown.body.contains("OperationOutcome") && !shown.body.contains("SECRET"),
+                "{}",
+                shown.body
+            );
             // In the client's format, whatever the backend's.
             assert!(shown.body.starts_with('{'), "{}", shown.body);
             assert_eq!(shown.header("content-type"), Some("application/fhir+json; charset=utf-8"));
@@ -59,11 +63,17 @@ fn other_bodies_are_replaced() {
             for format in BOTH {
                 let accept: &[(&str, &str)] = &[("accept", media(format))];
                 let ask = Ask { headers: accept, ..get("system/*.rs", "Observation/1") };
-                let headers: &[(&str, &str)] =
-                    &[("content-type", "application/fhir+json"), ("location", "http://upstream.internal/fhir/Patient/1")];
+                let headers: &[(&str, &str)] = &[
+                    ("content-type", "application/fhir+json"),
+                    ("location", "http://upstream.internal/fhir/Patient/1"),
+                ];
                 let shown = shown(&route(), &ask, (status, headers, body)).unwrap();
                 assert_eq!(shown.status, status);
-                assert!(shown.body.contains("OperationOutcome") && !shown.body.contains("upstream"), "{}", shown.body);
+                assert!(
+                    shown.body.contains("OperationOutcome") && !shown.body.contains("upstream"),
+                    "{}",
+                    shown.body
+                );
                 assert_eq!(shown.body.starts_with('<'), format == XML);
                 assert_eq!(shown.header("location"), None);
             }
@@ -110,7 +120,9 @@ fn hosts_of_one_label() {
     for (backend, text, kept) in table {
         let route = route_with(backend, Credentials::Gateway);
         let body = outcome(JSON, text);
-        let shown = shown(&route, &get("system/*.rs", "Observation?code=x"), (400, content_type(&body), &body)).unwrap();
+        let shown =
+            shown(&route, &get("system/*.rs", "Observation?code=x"), (400, content_type(&body), &body))
+                .unwrap();
         assert_eq!(shown.body.contains(text), kept, "{backend} {text}: {}", shown.body);
     }
 }

@@ -38,7 +38,10 @@ fn addresses_in_bodies() {
     }
     for format in BOTH {
         let full = |base: &str| match format {
-            JSON => format!(r#"{{"fullUrl":"{base}/Observation/1","resource":{}}}"#, resource(JSON, "Observation", "1")),
+            JSON => format!(
+                r#"{{"fullUrl":"{base}/Observation/1","resource":{}}}"#,
+                resource(JSON, "Observation", "1")
+            ),
             XML => format!(
                 r#"<entry><fullUrl value="{base}/Observation/1"/><resource>{}</resource></entry>"#,
                 resource(XML, "Observation", "1")
@@ -57,7 +60,10 @@ fn addresses_in_bodies() {
 #[test]
 fn addresses_in_header_fields() {
     let table = [
-        ("http://upstream.internal/fhir/Observation/1/_history/2", Some("https://gw.test/fhir/Observation/1/_history/2")),
+        (
+            "http://upstream.internal/fhir/Observation/1/_history/2",
+            Some("https://gw.test/fhir/Observation/1/_history/2"),
+        ),
         ("HTTP://Upstream.Internal:80/fhir/Observation/1", Some("https://gw.test/fhir/Observation/1")),
         ("https://gw.test/fhir/Observation/1", Some("https://gw.test/fhir/Observation/1")),
         ("/fhir/Observation/1", Some("https://gw.test/fhir/Observation/1")),
@@ -99,7 +105,11 @@ fn bases_that_contain_each_other() {
     ] {
         let route = route_with(backend, Credentials::Gateway);
         let shown = shown(&route, &ask, (201, &[("location", written)], "")).unwrap();
-        assert_eq!(shown.header("location"), Some("https://gw.test/fhir/Observation/1"), "{backend} {written}");
+        assert_eq!(
+            shown.header("location"),
+            Some("https://gw.test/fhir/Observation/1"),
+            "{backend} {written}"
+        );
     }
 }
 
@@ -107,11 +117,27 @@ fn bases_that_contain_each_other() {
 #[test]
 fn links_of_a_bundle() {
     let table = [
-        ("self", "http://upstream.internal/fhir/Observation?code=x", Some("https://gw.test/fhir/Observation?code=x")),
-        ("self", "Observation?code=http://loinc.org|1-8", Some("https://gw.test/fhir/Observation?code=http://loinc.org|1-8")),
+        (
+            "self",
+            "http://upstream.internal/fhir/Observation?code=x",
+            Some("https://gw.test/fhir/Observation?code=x"),
+        ),
+        (
+            "self",
+            "Observation?code=http://loinc.org|1-8",
+            Some("https://gw.test/fhir/Observation?code=http://loinc.org|1-8"),
+        ),
         ("self", "http://elsewhere.test/fhir/Observation?code=x", None),
-        ("next", "http://upstream.internal/fhir/Observation?code=x&_offset=10", Some("https://gw.test/fhir/Observation?code=x&_offset=10")),
-        ("next", "https://gw.test/fhir/Observation?code=x&_offset=10", Some("https://gw.test/fhir/Observation?code=x&_offset=10")),
+        (
+            "next",
+            "http://upstream.internal/fhir/Observation?code=x&_offset=10",
+            Some("https://gw.test/fhir/Observation?code=x&_offset=10"),
+        ),
+        (
+            "next",
+            "https://gw.test/fhir/Observation?code=x&_offset=10",
+            Some("https://gw.test/fhir/Observation?code=x&_offset=10"),
+        ),
         ("next", "http://upstream.internal/fhir?_getpages=1&_getpagesoffset=10", Some("sealed")),
         ("next", "http://upstream.internal/fhir/Observation?code=x&_cursor=1", Some("sealed")),
         ("next", "http://upstream.internal/fhir/Observation/_page/1", Some("sealed")),
@@ -130,7 +156,11 @@ fn links_of_a_bundle() {
                 None => assert_eq!(shown.body, bundle(format, "searchset", "", &[]), "{relation} {url}"),
                 Some("sealed") => {
                     assert!(shown.body.contains("https://gw.test/fhir?_link="), "{}", shown.body);
-                    assert!(!shown.body.contains("_getpages") && !shown.body.contains("_cursor"), "{}", shown.body);
+                    assert!(
+                        !shown.body.contains("_getpages") && !shown.body.contains("_cursor"),
+                        "{}",
+                        shown.body
+                    );
                 }
                 Some(public) => {
                     let expected = bundle(format, "searchset", &link(format, relation, public), &[]);
@@ -151,7 +181,8 @@ fn next_of(body: &str) -> String {
 #[test]
 fn cursors_are_followed_by_who_got_them() {
     let route = route();
-    let cursor = |page: u32| link(JSON, "next", &format!("http://upstream.internal/fhir?_getpages=1&page={page}"));
+    let cursor =
+        |page: u32| link(JSON, "next", &format!("http://upstream.internal/fhir?_getpages=1&page={page}"));
     let foreign = entry(JSON, &resource(JSON, "Patient", "secret"), "match");
     let page = bundle(JSON, "searchset", &cursor(2), std::slice::from_ref(&foreign));
     let first = shown(&route, &get(READER, "Observation?code=x"), ok(&page)).unwrap();

@@ -31,7 +31,10 @@ fn targets_are_canonical() {
         ("Observation?code=x&&code=y", "Observation?code=x&code=y"),
         ("Observation?code=http://loinc.org|1-8", "Observation?code=http:%2F%2Floinc.org%7C1-8"),
         ("Observation/%31", "Observation/1"),
-        ("Observation?subject=https://gw.test/fhir/Patient/1", "Observation?subject=http://upstream.internal/fhir/Patient/1"),
+        (
+            "Observation?subject=https://gw.test/fhir/Patient/1",
+            "Observation?subject=http://upstream.internal/fhir/Patient/1",
+        ),
         (
             "Observation?subject=https://gw.test/fhir/Patient/1,https://gw.test/fhirx/Patient/1",
             "Observation?subject=http://upstream.internal/fhir/Patient/1,https://gw.test/fhirx/Patient/1",
@@ -53,7 +56,8 @@ fn targets_are_canonical() {
 #[test]
 fn searches_by_post_are_all_in_the_body() {
     const FORM: &[(&str, &str)] = &[("content-type", "application/x-www-form-urlencoded")];
-    let ask = |target, body| Ask { scope: "system/Observation.s", method: "POST", target, headers: FORM, body };
+    let ask =
+        |target, body| Ask { scope: "system/Observation.s", method: "POST", target, headers: FORM, body };
     for (target, form, expected) in [
         ("Observation/_search", "code=x", "code=x"),
         ("Observation/_search?status=final", "code=x&code=a%20b", "status=final&code=x&code=a%20b"),
@@ -85,7 +89,11 @@ fn preferences() {
         ("system/Observation.cr", "return=representation", Some("return=representation")),
         ("system/Observation.c", "return=representation", Some("return=minimal")),
         ("system/Observation.c", "Return=representation", Some("return=minimal")),
-        ("system/Observation.c", "RETURN = representation, handling=strict", Some("handling=strict, return=minimal")),
+        (
+            "system/Observation.c",
+            "RETURN = representation, handling=strict",
+            Some("handling=strict, return=minimal"),
+        ),
         ("system/Observation.c", "", Some("return=minimal")),
         ("system/Observation.cr", "respond-async, return=minimal", Some("return=minimal")),
     ];
@@ -135,9 +143,11 @@ fn conditions() {
         assert_eq!(header(outbound.headers(), "if-none-exist"), None);
     }
     let create = post("system/Observation.cs", "Observation", r#"{"resourceType":"Observation"}"#);
-    let headers =
-        [create.headers, &[("if-none-exist", "?subject=https://gw.test/fhir/Patient/1&code=a+b"), ("if-match", "W/\"1\"")]]
-            .concat();
+    let headers = [
+        create.headers,
+        &[("if-none-exist", "?subject=https://gw.test/fhir/Patient/1&code=a+b"), ("if-match", "W/\"1\"")],
+    ]
+    .concat();
     let outbound = sent(&Ask { headers: &headers, ..create });
     let criteria = "subject=http://upstream.internal/fhir/Patient/1&code=a%20b";
     assert_eq!(header(outbound.headers(), "if-none-exist"), Some(criteria));

@@ -41,7 +41,8 @@ fn entries_of_other_types_are_cut() {
 #[test]
 fn nothing_is_left_of_an_empty_result() {
     for format in BOTH {
-        let shown = search(format, &total(format, 2), &[plain(format, "Patient", "1"), plain(format, "Device", "2")]);
+        let shown =
+            search(format, &total(format, 2), &[plain(format, "Patient", "1"), plain(format, "Device", "2")]);
         assert_eq!(shown.unwrap().body, bundle(format, "searchset", "", &[]));
     }
 }
@@ -171,7 +172,12 @@ fn totals() {
             (OBSERVATIONS, "", std::slice::from_ref(&own), false),
             ("system/*.rs", "?_type=Observation", std::slice::from_ref(&own), true),
             // What an operation counts may be of any type.
-            ("system/Observation.rs system/Patient.r", "Patient/1/$everything", std::slice::from_ref(&own), false),
+            (
+                "system/Observation.rs system/Patient.r",
+                "Patient/1/$everything",
+                std::slice::from_ref(&own),
+                false,
+            ),
         ];
         for (scope, target, entries, kept) in table {
             let body = bundle(format, "searchset", &total(format, 7), entries);
@@ -187,7 +193,9 @@ fn deletions_in_a_history() {
     let scope = "system/Observation.rs system/Patient.cud";
     for format in BOTH {
         let deleted = |url: &str| match format {
-            JSON => format!(r#"{{"request":{{"method":"DELETE","url":"{url}"}},"response":{{"status":"204"}}}}"#),
+            JSON => {
+                format!(r#"{{"request":{{"method":"DELETE","url":"{url}"}},"response":{{"status":"204"}}}}"#)
+            }
             XML => format!(
                 r#"<entry><request><method value="DELETE"/><url value="{url}"/></request><response><status value="204"/></response></entry>"#
             ),
@@ -215,7 +223,8 @@ fn deletions_in_a_history() {
             assert_eq!(shown.body.contains("DELETE"), kept, "{url}: {}", shown.body);
             // The same entry is nothing in a search.
             let body = bundle(format, "searchset", "", &[deleted(url)]);
-            let shown = super::setting::shown(&route(), &get(scope, "Observation?code=x"), ok(&body)).unwrap();
+            let shown =
+                super::setting::shown(&route(), &get(scope, "Observation?code=x"), ok(&body)).unwrap();
             assert!(!shown.body.contains("DELETE"), "{url}: {}", shown.body);
         }
         // And content decides over the URL.

@@ -67,7 +67,8 @@ pub fn get<'a>(scope: &'a str, target: &'a str) -> Ask<'a> {
 
 pub fn post<'a>(scope: &'a str, target: &'a str, body: &'a str) -> Ask<'a> {
     const JSON_BODY: &[(&str, &str)] = &[("content-type", "application/fhir+json")];
-    const XML_BODY: &[(&str, &str)] = &[("content-type", "application/fhir+xml"), ("accept", "application/fhir+xml")];
+    const XML_BODY: &[(&str, &str)] =
+        &[("content-type", "application/fhir+xml"), ("accept", "application/fhir+xml")];
     let headers = if body.starts_with('<') { XML_BODY } else { JSON_BODY };
     Ask { scope, method: "POST", target, headers, body }
 }
@@ -136,11 +137,7 @@ pub fn released(
     released_bytes(route, passage, answer).map_err(|withheld| format!("{withheld:?}"))
 }
 
-pub fn released_bytes(
-    route: &Route,
-    passage: &Passage,
-    answer: Answer,
-) -> Result<Shown, release::Withheld> {
+pub fn released_bytes(route: &Route, passage: &Passage, answer: Answer) -> Result<Shown, release::Withheld> {
     let terms = route.terms(passage, now());
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match release::open(answer.status, &answer.headers, &passage.duties, &terms)? {
@@ -156,7 +153,8 @@ pub fn released_bytes(
                 None => body.extend_from_slice(&answer.body),
                 Some(format) => {
                     let mut rewriter = Rewriter::new(format, route.mapping().clone(), is_uri);
-                    let broken = |error: pforte::fhir::links::Broken| release::Withheld::Unreadable(error.to_string());
+                    let broken =
+                        |error: pforte::fhir::links::Broken| release::Withheld::Unreadable(error.to_string());
                     rewriter.push(answer.body, &mut |part| body.extend_from_slice(&part)).map_err(broken)?;
                     rewriter.finish().map_err(broken)?;
                 }
@@ -208,7 +206,9 @@ pub fn entry(format: Format, resource: &str, mode: &str) -> String {
     match format {
         Format::Json => format!(r#"{{"resource":{resource},"search":{{"mode":"{mode}"}}}}"#),
         Format::Xml => {
-            format!(r#"<entry><resource>{resource}</resource><search><mode value="{mode}"/></search></entry>"#)
+            format!(
+                r#"<entry><resource>{resource}</resource><search><mode value="{mode}"/></search></entry>"#
+            )
         }
     }
 }
@@ -221,7 +221,10 @@ pub fn bundle(format: Format, kind: &str, head: &str, entries: &[String]) -> Str
             format!(r#"{{"resourceType":"Bundle","type":"{kind}"{head},"entry":[{}]}}"#, entries.join(","))
         }
         Format::Xml => {
-            format!(r#"<Bundle xmlns="http://hl7.org/fhir"><type value="{kind}"/>{head}{}</Bundle>"#, entries.concat())
+            format!(
+                r#"<Bundle xmlns="http://hl7.org/fhir"><type value="{kind}"/>{head}{}</Bundle>"#,
+                entries.concat()
+            )
         }
     }
 }

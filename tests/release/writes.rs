@@ -7,7 +7,8 @@ const WITH_ID: &str = r#"{"resourceType":"Observation","id":"1"}"#;
 
 fn write<'a>(scope: &'a str, name: &str) -> Ask<'a> {
     const PATCH: &[(&str, &str)] = &[("content-type", "application/json-patch+json")];
-    const CONDITIONAL: &[(&str, &str)] = &[("content-type", "application/fhir+json"), ("if-none-exist", "identifier=x")];
+    const CONDITIONAL: &[(&str, &str)] =
+        &[("content-type", "application/fhir+json"), ("if-none-exist", "identifier=x")];
     let create = post(scope, "Observation", OBSERVATION);
     match name {
         "create" => create,
@@ -83,7 +84,9 @@ fn records_are_named_to_readers() {
             assert_eq!(shown.header(field).is_some(), named, "{name} {status} {letters} {field}");
         }
     }
-    for (status, letters, named) in [(303, "c", false), (303, "cr", true), (412, "cr", false), (422, "cr", false)] {
+    for (status, letters, named) in
+        [(303, "c", false), (303, "cr", true), (412, "cr", false), (422, "cr", false)]
+    {
         let scope = format!("system/Observation.{letters}");
         let shown = shown(&route(), &write(&scope, "create"), (status, HEADERS, "")).unwrap();
         assert_eq!(shown.header("location").is_some(), named, "{status} {letters}");
