@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::house::{House, Plan};
 
 const JSON: &str = "application/fhir+json";
+const XML: &str = "application/fhir+xml";
 
 const SHORT: Plan = Plan {
     backend: "timeout = \"1s\"",
@@ -25,18 +26,16 @@ fn patient(id: &str) -> Value {
     json!({"resourceType": "Patient", "id": id, "name": [{"family": "Wrongman"}]})
 }
 
-/// Answers that are not what was asked for never reach a client, whatever the grant.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn wrong_answers_are_withheld() {
-    let house = House::open(SHORT).await;
-    let observation = json!({"resourceType": "Observation", "id": "pat-01", "valueString": "Wrongman"});
+/// What the backend answers, the status a client then gets, and the reason, where there is one only.
+type Wrong = (&'static str, Misbehaviour, u16, &'static str);
+
+/// Not FHIR, or not an answer at all.
+fn no_fhir() -> Vec<Wrong> {
     let redirect = Canned::new(302, "").header("location", "http://backend.internal/login");
     let basic = Canned::new(401, "Wrongman").header("www-authenticate", "Basic realm=\"backend.internal\"");
     let packed = Canned::new(200, &b"\x1f\x8b\x08\x00Wrongman"[..]).header("content-type", JSON);
     let packed = packed.header("content-encoding", "gzip");
-    let bundle =
-        json!({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient("pat-01")}]});
-    let cases = [
+    vec![
         ("a page", Misbehaviour::Answer(Canned::html()), 502, "answer_not_fhir"),
         ("a page that says FHIR", canned(200, JSON, "<html>Wrongman</html>"), 502, ""),
         ("plain text", canned(200, "text/plain", "Wrongman"), 502, "answer_not_fhir"),
@@ -47,29 +46,38 @@ async fn wrong_answers_are_withheld() {
         ("401", Misbehaviour::Answer(basic), 502, "backend_refused_gateway"),
         ("403", canned(403, JSON, outcome()), 502, "backend_refused_gateway"),
         ("a redirect", Misbehaviour::Answer(redirect), 502, "answer_redirected"),
-        ("gzip", Misbehaviour::Answer(packed), 502, "answer_encoded"),
+        ("gzip", Misbehaviour::Answer(packed), 502, ""),
         ("closed", Misbehaviour::Close, 502, ""),
+    ]
+}
+
+/// FHIR, but not what was asked for, or not to be read in one way only.
+fn wrong_fhir() -> Vec<Wrong> {
+    let observation = json!({"resourceType": "Observation", "id": "pat-01", "valueString": "Wrongman"});
+    let bundle =
+        json!({"resourceType": "Bundle", "type": "searchset", "entry": [{"resource": patient("pat-01")}]});
+    let other = r#"<Observation xmlns="http://hl7.org/fhir"><id value="pat-01"/></Observation>"#;
+    let doctype = r#"<!DOCTYPE p [<!ENTITY e "x">]><Patient xmlns="http://hl7.org/fhir"><id value="pat-01"/></Patient>"#;
+    let bare = r#"<Patient><id value="pat-01"/></Patient>"#;
+    let cut = r#"{"resourceType":"Patient","id":"pat-01","name":[{"#;
+    let twice = r#"{"resourceType":"Observation","resourceType":"Patient","id":"pat-01"}"#;
+    vec![
         ("another type", Misbehaviour::WrongResource(observation), 502, "answer_wrong_shape"),
         ("another id", Misbehaviour::WrongResource(patient("pat-02")), 502, "answer_wrong_shape"),
         ("a Bundle", Misbehaviour::WrongResource(bundle), 502, "answer_wrong_shape"),
-        (
-            "JSON cut short",
-            canned(200, JSON, "{\"resourceType\":\"Patient\",\"id\":\"pat-01\",\"name\":[{"),
-            502,
-            "",
-        ),
-        (
-            "a member twice",
-            canned(
-                200,
-                JSON,
-                "{\"resourceType\":\"Observation\",\"resourceType\":\"Patient\",\"id\":\"pat-01\"}",
-            ),
-            502,
-            "",
-        ),
-    ];
-    for (words, trouble, status, reason) in cases {
+        ("XML of another type", canned(200, XML, other), 502, "answer_wrong_shape"),
+        ("XML with a DOCTYPE", canned(200, XML, doctype), 502, ""),
+        ("XML without its namespace", canned(200, XML, bare), 502, ""),
+        ("JSON cut short", canned(200, JSON, cut), 502, ""),
+        ("a member twice", canned(200, JSON, twice), 502, ""),
+    ]
+}
+
+/// Answers that are not what was asked for never reach a client.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn wrong_answers_are_withheld() {
+    let house = House::open(SHORT).await;
+    for (words, trouble, status, reason) in no_fhir().into_iter().chain(wrong_fhir()) {
         house.demo.fhir.misbehave(trouble);
         let answer = house.ask("GET", "Patient/pat-01", "system/Patient.rs").with(words).send().await;
         answer
@@ -167,28 +175,40 @@ async fn broken_bodies() {
 }
 
 fn outcome() -> String {
+    outcome_of("Wrongman at com.example.Stack on backend.internal")
+}
+
+fn outcome_of(text: &str) -> String {
     json!({"resourceType": "OperationOutcome", "issue": [
-        {"severity": "error", "code": "exception", "diagnostics": "Wrongman at com.example.Stack on backend.internal"}]})
+        {"severity": "error", "code": "exception", "diagnostics": text}]})
     .to_string()
 }
 
-/// RESP-3: refusals keep their status; their words are written anew.
+/// RESP-3: refusals keep their status; what is no outcome, or names the backend, is not shown. What speaks of a record is
+/// shown only to grants that reach everything, what speaks of the input to all.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_of_the_backend() {
     let house = House::open(SHORT).await;
     for status in [400, 404, 409, 410, 412, 422] {
         for (media, body) in [
-            (JSON, outcome()),
+            (JSON, outcome_of(&format!("Wrongman at http://{}/fhir", house.demo.fhir.address()))),
             (JSON, patient("pat-01").to_string()),
             ("text/html", "<b>Wrongman</b>".to_owned()),
             ("text/plain", "Wrongman".to_owned()),
+            (JSON, outcome_of("of the record: Wrongman")),
         ] {
             for scope in ["system/Patient.rs", "system/*.rs"] {
+                let shown = body.contains("of the record")
+                    && (scope == "system/*.rs" || [400, 422].contains(&status));
                 house.demo.fhir.misbehave(canned(status, media, body.clone()));
                 let words = format!("{status} {media} {scope}");
                 let answer = house.ask("GET", "Patient/pat-01", scope).with(&words).send().await;
-                answer.is(status).holds("OperationOutcome").lacks("Wrongman").lacks("com.example");
-                answer.has("content-type", JSON);
+                answer.is(status).holds("OperationOutcome").has("content-type", JSON);
+                if shown {
+                    answer.holds("Wrongman");
+                } else {
+                    answer.lacks("Wrongman");
+                }
                 house.demo.fhir.behave();
             }
         }
@@ -219,6 +239,19 @@ async fn what_comes_beside_the_answer() {
             answer.wrong("no total of 4");
         }
     }
+    let xml = r#"<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/>
+        <entry><resource><Patient><id value="pat-01"/></Patient></resource><search><mode value="match"/></search></entry>
+        <entry><resource><Observation><valueString value="Wrongtype"/></Observation></resource></entry></Bundle>"#;
+    house.demo.fhir.misbehave(canned(200, XML, xml));
+    let asked = house.ask("GET", "Patient?family=Wrongman", "system/Patient.rs").field("accept", XML);
+    asked
+        .send()
+        .await
+        .is(200)
+        .holds("pat-01")
+        .lacks("Wrongtype")
+        .lacks("<Observation")
+        .has("x-intermediary", "");
     let noisy = Canned::new(200, patient("pat-01").to_string())
         .header("content-type", JSON)
         .header("set-cookie", "JSESSIONID=1")

@@ -65,6 +65,11 @@ impl House {
         text.replacen(old, new, 1)
     }
 
+    /// Writes another file in the place of the settings.
+    pub fn rewrite(&self, settings: &str) {
+        std::fs::write(self.gateway.folder.join("gateway.toml"), settings).expect("the settings are written");
+    }
+
     /// A signed token with this scope.
     pub fn token(&self, scope: &str) -> String {
         self.demo.token(scope)

@@ -53,6 +53,6 @@ impl Wire {
 
 /// The status of each answer in what was read.
 pub fn statuses(text: &str) -> Vec<u16> {
-    let heads = text.split("HTTP/1.1 ").skip(1);
-    heads.filter_map(|head| head.get(..3).and_then(|status| status.parse().ok())).collect()
+    let heads = text.split("HTTP/1.").skip(1);
+    heads.filter_map(|head| head.get(2..5).and_then(|status| status.parse().ok())).collect()
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::house::House;
+use crate::support::Answer;
 
 /// Pages to the last, includes cut by type.
 pub async fn all(house: &mut House<'_>) {
@@ -36,13 +37,13 @@ async fn pages(house: &House<'_>, scope: &str) {
         }
         seen.extend(answer.ids());
         for relation in ["self", "next", "previous"] {
-            if let Some(url) = answer.link(relation)
+            if let Some(url) = link(&answer, relation)
                 && !url.starts_with(house.client.base())
             {
                 answer.wrong(&format!("a {relation} link below the public base, not {url}"));
             }
         }
-        let Some(next) = answer.link("next") else { break };
+        let Some(next) = link(&answer, "next") else { break };
         answer = house.client.ask("GET", &next).bearer(&token).with(scope).send().await;
     }
     let unique: BTreeSet<String> = seen.iter().cloned().collect();
@@ -62,7 +63,7 @@ async fn pages(house: &House<'_>, scope: &str) {
 async fn foreign_links(house: &House<'_>) {
     let mine = house.tokens.get("system/Observation.rs").await;
     let answer = house.client.read("Observation?_count=5", &mine).await;
-    let Some(next) = answer.link("next") else {
+    let Some(next) = link(&answer, "next") else {
         answer.wrong("a next link");
         return;
     };
@@ -144,4 +145,11 @@ async fn totals(house: &House<'_>) {
             answer.wrong(&format!("the total {}, not {total}", direct["total"]));
         }
     }
+}
+
+/// The link of a Bundle with this relation.
+fn link(answer: &Answer, relation: &str) -> Option<String> {
+    let body = answer.json();
+    let link = body["link"].as_array()?.iter().find(|link| link["relation"] == relation)?;
+    link["url"].as_str().map(str::to_owned)
 }

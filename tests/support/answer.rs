@@ -57,14 +57,6 @@ impl Answer {
         self.resources().iter().map(|it| format!("{}/{}", name(it, "resourceType"), name(it, "id"))).collect()
     }
 
-    /// The link of a Bundle with this relation.
-    pub fn link(&self, relation: &str) -> Option<String> {
-        let body = self.json();
-        let links = body["link"].as_array()?;
-        let link = links.iter().find(|link| link["relation"] == relation)?;
-        link["url"].as_str().map(str::to_owned)
-    }
-
     /// Has this status.
     pub fn is(&self, status: u16) -> &Self {
         self.one_of(&[status])

@@ -14,8 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A running gateway with a folder of its own. It is ended when this is dropped.
 pub struct Gateway {
+    /// Where its files lie.
+    pub folder: PathBuf,
     child: Child,
-    folder: PathBuf,
     address: SocketAddr,
     certificate: String,
 }
@@ -59,11 +60,6 @@ impl Gateway {
     /// Everything it logged.
     pub fn log(&self) -> String {
         text(&self.folder.join("log"))
-    }
-
-    /// Writes another file in the place of its settings.
-    pub fn rewrite(&self, settings: &str) {
-        std::fs::write(self.folder.join("gateway.toml"), settings).expect("the settings are written");
     }
 
     /// Sends a signal by name.
