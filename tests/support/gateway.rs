@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Client, Findings, folder};
 
 /// Longest wait for the gateway to listen, and to end.
@@ -110,6 +112,13 @@ impl Gateway {
             for (name, text) in [("log", &log), ("audit spool", &spool)] {
                 findings.check(!text.contains(secret), format!("the {name} has the token {token} in it"));
             }
+        }
+        for line in spool.lines().filter(|line| !line.trim().is_empty()) {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            findings.check(
+                event["resourceType"] == "AuditEvent",
+                format!("the audit spool has a line that is no AuditEvent: {line}"),
+            );
         }
         for (request, id) in client.requests() {
             let events = spool.lines().filter(|line| line.contains(&id)).count();
