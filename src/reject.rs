@@ -243,7 +243,7 @@ impl Rejection {
             Self::AuditUnavailable => Words::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "transient",
-                "The request cannot be recorded, so it was not carried out. Try again later.",
+                "What happened cannot be recorded, so it is not told. A change may have been carried out. Try again later.",
             ),
             Self::Backend(fault) => backend_words(fault),
             Self::BodyBroken => {

@@ -246,12 +246,18 @@ impl Shared {
 /// Keys that sockets, ledger and telemetry were opened by.
 fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let tls = |settings: &Settings| format!("{:?}", settings.server.tls);
+    let limits = |settings: &Settings| {
+        let limits = &settings.limits;
+        let sizes = [limits.header_bytes, limits.target_bytes, limits.connections];
+        (sizes, [limits.header_timeout, limits.idle_timeout, limits.drain_timeout])
+    };
     [
         ("server.listen", before.server.listen != after.server.listen),
         ("server.public_url", before.server.public_url != after.server.public_url),
         ("server.tls", tls(before) != tls(after)),
         ("audit.path", before.audit.path != after.audit.path),
         ("admin.listen", before.admin != after.admin),
+        ("limits of connections", limits(before) != limits(after)),
         ("telemetry", format!("{:?}", before.telemetry) != format!("{:?}", after.telemetry)),
     ]
     .into_iter()

@@ -41,7 +41,7 @@ pub fn route() -> Route {
 }
 
 pub fn route_with(backend: &str, credentials: Credentials) -> Route {
-    Route::new(rules(backend), SealKey::new(&[7; 32]).unwrap(), credentials).unwrap()
+    Route::new(rules(backend), std::sync::Arc::new(SealKey::new(&[7; 32]).unwrap()), credentials).unwrap()
 }
 
 pub fn caller(scope: &str, subject: &str) -> Caller {
