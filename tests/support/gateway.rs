@@ -64,6 +64,11 @@ impl Gateway {
         text(&self.folder.join("log"))
     }
 
+    /// Everything in the audit spool.
+    pub fn spool(&self) -> String {
+        spool(&self.folder.join("audit"))
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let line = format!("kill -{name} {}", self.child.id());
@@ -101,7 +106,7 @@ impl Gateway {
     /// Ends it and looks at what it wrote: an event for each request, and no token anywhere (AUD-1, HTTP-21).
     pub fn close(&mut self, client: &Client, findings: &Findings) {
         self.terminate(findings);
-        let (log, spool) = (self.log(), spool(&self.folder.join("audit")));
+        let (log, spool) = (self.log(), self.spool());
         for token in client.tokens() {
             // What stands behind the last point of a JWT is enough to forge it back together from what else is logged.
             let parts: Vec<&str> = token.split('.').collect();
