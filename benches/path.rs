@@ -1,5 +1,7 @@
 //! The pure path of a request: read, decide, write what leaves; and a checked answer. Run with `cargo bench --bench path`.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use divan::Bencher;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
@@ -17,7 +19,8 @@ fn route() -> Route {
     let text = "[server]\npublic_url = \"https://gw.test/fhir\"\ninsecure_http = true\n[backend]\nurl = \"http://127.0.0.1:1/fhir\"\n[[authorization_server]]\nissuer = \"https://as.test\"\n";
     let surroundings = Surroundings::new(".", jiff::Timestamp::UNIX_EPOCH);
     let (settings, _) = Settings::check(&Source::new("bench", text), &surroundings).expect("settings");
-    Route::new(settings.rules, SealKey::new(&[7; 32]).expect("a key"), Credentials::Gateway).expect("a route")
+    Route::new(settings.rules, Arc::new(SealKey::new(&[7; 32]).expect("a key")), Credentials::Gateway)
+        .expect("a route")
 }
 
 fn caller(route: &Route, scope: &str) -> Caller {

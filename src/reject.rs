@@ -170,6 +170,9 @@ impl Rejection {
         if let Some(after) = self.retry_after() {
             put(RETRY_AFTER, after.as_secs().max(1).to_string());
         }
+        if let Self::Unreadable(Unreadable::Interaction(NoInteraction::UnknownMethod(_))) = self {
+            put(ALLOW, "GET, HEAD, POST, PUT, PATCH, DELETE".to_owned());
+        }
         if let Self::Unreadable(Unreadable::Interaction(NoInteraction::MethodNotAllowed { allow })) = self {
             let mut allow: Vec<_> = allow.iter().map(|method| method.as_str()).collect();
             if allow.contains(&"GET") {
@@ -240,7 +243,7 @@ impl Rejection {
             Self::AuditUnavailable => Words::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "transient",
-                "The request cannot be recorded, so it was not carried out. Try again later.",
+                "What happened cannot be recorded, so it is not told. A change may have been carried out. Try again later.",
             ),
             Self::Backend(fault) => backend_words(fault),
             Self::BodyBroken => {

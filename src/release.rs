@@ -11,16 +11,13 @@ mod faults;
 mod fields;
 mod links;
 
-#[cfg(test)]
-mod tests;
-
 use bytes::Bytes;
-use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::fhir::links::Mapping;
-use crate::fhir::outline::{Limits, Outline, Resource};
-use crate::fhir::{BundleAction, FhirVersion, Format, Kind};
+use crate::fhir::outline::{Bundle, Edits, Kind as ResourceKind, Limits, Outline, Resource};
+use crate::fhir::{BundleAction, FhirVersion, Format, Kind, ResourceType};
 use crate::policy::{Admit, Content, Duties, Expects, SealKey, Total};
 
 pub use faults::Withheld;
@@ -129,18 +126,32 @@ pub fn open(
     duties: &Duties,
     terms: &Terms<'_>,
 ) -> Result<Opening, Withheld> {
-    if headers.get(CONTENT_ENCODING).is_some_and(|coding| coding != "identity") {
+    if headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity") {
         // Only identity was asked for; what is packed cannot be checked (RESP-5).
         return Err(Withheld::Encoded);
     }
     if status != StatusCode::OK || *terms.method == Method::HEAD {
         return Ok(Opening::Hold);
     }
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        // Two readers could take it for two things.
+        return Err(Withheld::NotFhir);
+    }
+    if headers.get(CONTENT_LENGTH).is_some_and(|length| length == "0") {
+        return Ok(Opening::Hold);
+    }
     let format = format(headers);
     let content = match (&duties.expects, format) {
         (Expects::Resource(Some(resource), _), None) => resource.as_str() == "Binary",
-        (Expects::Export, _) => !export::is_manifest(headers),
-        _ => false,
+        (Expects::Export, None) => export::is_file(headers),
+        (
+            Expects::Anything
+            | Expects::Bundle(_)
+            | Expects::Export
+            | Expects::Resource(..)
+            | Expects::Written(_),
+            _,
+        ) => false,
     };
     if content {
         let headers = fields::shown(headers, status, terms, fields::Body::Unchanged);
@@ -189,7 +200,9 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
         Some(bytes) => links::rewrite(bytes, format, terms)?,
         None => Bytes::new(),
     };
-    if !body.is_empty() {
+    if body.is_empty() {
+        headers.remove(CONTENT_TYPE);
+    } else {
         fields::content_type(&mut headers, format);
     }
     Ok(Released { status, headers, body, altered: checked.altered })
@@ -202,82 +215,123 @@ struct Checked {
     altered: bool,
 }
 
+/// A body, or one entry's part of it, and what it is held against.
+#[derive(Clone, Copy)]
+struct Case<'c> {
+    /// The whole body; ranges are within it.
+    body: &'c [u8],
+    format: Format,
+    duties: &'c Duties,
+    terms: &'c Terms<'c>,
+}
+
+impl Case<'_> {
+    /// The bytes of a resource.
+    fn bytes(&self, resource: &Resource<'_>) -> &[u8] {
+        self.body.get(resource.range.clone()).unwrap_or_default()
+    }
+}
+
+/// What becomes of a resource that is an answer.
+enum Fate {
+    /// It may not be shown, and nobody asked for it.
+    Gone,
+    /// It is shown, with the edits that were noted.
+    Shown {
+        /// Whether something was taken out.
+        altered: bool,
+    },
+}
+
 fn content(
     outline: &Outline<'_>,
     body: &Bytes,
     duties: &Duties,
     terms: &Terms<'_>,
 ) -> Result<Checked, Withheld> {
-    let root = &outline.root;
+    let case = Case { body, format: outline.format, duties, terms };
+    let mut edits = Edits::new(outline.format);
+    let fate = match (&duties.expects, terms.kind) {
+        (Expects::Bundle(_), Kind::Batch) => {
+            let altered = entries::release(bundle(&outline.root, duties)?, case, &mut edits)?;
+            Fate::Shown { altered }
+        }
+        _ => judge(&outline.root, case, &mut edits)?,
+    };
+    Ok(match fate {
+        Fate::Gone => Checked { body: None, altered: true },
+        Fate::Shown { altered } if edits.is_empty() => Checked { body: Some(body.clone()), altered },
+        Fate::Shown { altered } => Checked { body: Some(Bytes::from(edits.apply(body))), altered },
+    })
+}
+
+/// Holds the resource that is an answer against the duties: of the whole request, or of one entry.
+fn judge(root: &Resource<'_>, case: Case<'_>, edits: &mut Edits) -> Result<Fate, Withheld> {
+    let duties = case.duties;
     if root.resource_type == "OperationOutcome"
         && !matches!(duties.expects, Expects::Resource(..) | Expects::Bundle(_))
     {
-        let outcome = faults::cleaned(body, outline.format, duties, terms).ok_or(Withheld::WrongShape)?;
-        return Ok(Checked { body: Some(outcome.into()), altered: false });
+        let outcome = faults::cleaned(case.bytes(root), StatusCode::OK, case).ok_or(Withheld::WrongShape)?;
+        edits.replace(root.range.clone(), outcome);
+        return Ok(Fate::Shown { altered: false });
     }
+    let is = |wanted: &Option<ResourceType>| wanted.is_some_and(|t| root.resource_type == t.as_str());
     match &duties.expects {
-        Expects::Resource(resource_type, id) => {
-            let right = resource_type.is_some_and(|t| root.resource_type == t.as_str())
-                && id.as_deref().is_none_or(|id| root.id.as_ref().is_some_and(|found| found.text == id));
-            if right && shows(root, &duties.admit) { whole(body) } else { Err(Withheld::WrongShape) }
+        Expects::Resource(wanted, id) => {
+            let named = |id: &str| root.id.as_ref().is_some_and(|found| found.text == id);
+            let right = is(wanted) && id.as_deref().is_none_or(named);
+            whole(root, right, &duties.admit)
         }
-        Expects::Bundle(types) => {
-            let bundle = root.bundle().ok_or(Withheld::WrongShape)?;
-            let bundle_type = bundle.bundle_type.as_ref().map_or("", |t| t.text.as_ref());
-            if !types.contains(&bundle_type) {
-                return Err(Withheld::WrongShape);
-            }
-            if terms.kind == Kind::Batch {
-                entries::release(outline, bundle, body, duties, terms)
-            } else {
-                bundle::release(outline, bundle, body, duties, terms)
-            }
+        Expects::Bundle(_) => {
+            let altered = bundle::release(bundle(root, duties)?, case, edits);
+            Ok(Fate::Shown { altered })
         }
-        Expects::Written(resource_type) => {
-            if duties.content == Content::Withheld {
-                return Ok(Checked { body: None, altered: true });
-            }
-            let right = resource_type.is_some_and(|t| root.resource_type == t.as_str());
-            if right && shows(root, &duties.admit) { whole(body) } else { Err(Withheld::WrongShape) }
-        }
-        Expects::Anything => anything(outline, body, duties, terms),
+        Expects::Written(_) if duties.content == Content::Withheld => Ok(Fate::Gone),
+        Expects::Written(wanted) => whole(root, is(wanted), &duties.admit),
+        Expects::Anything => anything(root, case, edits),
         Expects::Export => Err(Withheld::WrongShape),
     }
 }
 
-fn whole(body: &Bytes) -> Result<Checked, Withheld> {
-    Ok(Checked { body: Some(body.clone()), altered: false })
+/// The bundle that a resource is, if it is of a type that was asked for.
+fn bundle<'r, 'a>(root: &'r Resource<'a>, duties: &Duties) -> Result<&'r Bundle<'a>, Withheld> {
+    let bundle = root.bundle().filter(|_| root.contained.is_empty()).ok_or(Withheld::WrongShape)?;
+    let Expects::Bundle(types) = &duties.expects else { return Err(Withheld::WrongShape) };
+    if types.contains(&bundle::type_of(bundle)) { Ok(bundle) } else { Err(Withheld::WrongShape) }
+}
+
+fn whole(root: &Resource<'_>, right: bool, admit: &Admit) -> Result<Fate, Withheld> {
+    match (right, shows(root, admit)) {
+        (false, _) => Err(Withheld::WrongShape),
+        (true, false) => Err(Withheld::OutOfScope),
+        (true, true) => Ok(Fate::Shown { altered: false }),
+    }
 }
 
 /// An operation's answer: a Bundle is filtered, anything else is shown whole or not at all (OPS-9).
-fn anything(
-    outline: &Outline<'_>,
-    body: &Bytes,
-    duties: &Duties,
-    terms: &Terms<'_>,
-) -> Result<Checked, Withheld> {
-    if let Some(bundle) = outline.root.bundle() {
-        let bundle_type = bundle.bundle_type.as_ref().map_or("", |t| t.text.as_ref());
+fn anything(root: &Resource<'_>, case: Case<'_>, edits: &mut Edits) -> Result<Fate, Withheld> {
+    let admit = &case.duties.admit;
+    if let Some(bundle) = root.bundle().filter(|_| root.contained.is_empty()) {
         // A document or message says something as a whole; with parts missing it says something else.
-        let may_be_cut = !matches!(bundle_type, "document" | "message");
-        let complete = bundle
-            .entries
-            .iter()
-            .all(|entry| entry.resource.as_ref().is_some_and(|r| shows(r, &duties.admit)));
-        return if may_be_cut || complete {
-            bundle::release(outline, bundle, body, duties, terms)
-        } else {
-            Err(Withheld::OutOfScope)
-        };
+        if !matches!(bundle::type_of(bundle), "document" | "message") {
+            return Ok(Fate::Shown { altered: bundle::release(bundle, case, edits) });
+        }
+        let resources = || bundle.entries.iter().all(|entry| entry.resource.is_some());
+        if !resources() || !bundle::resources(root).all(|resource| shows(resource, admit)) {
+            return Err(Withheld::OutOfScope);
+        }
+        bundle::links(bundle, case, edits);
+        return Ok(Fate::Shown { altered: false });
     }
-    let carrier = outline.root.resource_type == "Parameters";
-    let inside =
-        crate::release::bundle::resources(&outline.root).all(|resource| shows(resource, &duties.admit));
-    if inside && (carrier || shows(&outline.root, &duties.admit)) {
-        whole(body)
-    } else {
-        Err(Withheld::OutOfScope)
+    let carrier = root.resource_type == "Parameters" && root.contained.is_empty();
+    let inside = bundle::resources(root).all(|resource| shows(resource, admit));
+    if !(inside && (carrier || shows(root, admit))) {
+        return Err(Withheld::OutOfScope);
     }
+    if *admit != Admit::All {
+        bundle::clean_outcomes(root, case, edits);
+    }
+    Ok(Fate::Shown { altered: false })
 }
 
 /// Whether a resource may be shown: by its type, and for containers by all they contain. A container is never altered
@@ -287,7 +341,10 @@ fn shows(resource: &Resource<'_>, admit: &Admit) -> bool {
         return true;
     }
     let carrier = matches!(resource.resource_type.as_ref(), "OperationOutcome" | "Parameters");
-    (carrier || admit.shows(&resource.resource_type))
+    // Only a domain resource may contain others as parts of itself; Bundle and Parameters are none.
+    let honest = resource.kind == ResourceKind::Other || resource.contained.is_empty();
+    honest
+        && (carrier || admit.shows(&resource.resource_type))
         && bundle::resources(resource).all(|inner| shows(inner, admit))
 }
 
@@ -314,11 +371,18 @@ fn empty(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released
     }
 }
 
-/// The FHIR format of a body, told by its media type.
+/// The FHIR format of a body, told by its media type. FHIR is written in UTF-8; whoever says otherwise is not read.
 fn format(headers: &HeaderMap) -> Option<Format> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (only, None) = (types.next()?, types.next()) else { return None };
-    Format::of(only.to_str().ok()?)
+    let written = only.to_str().ok()?;
+    let fits = |parameter: &str| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"');
+        !name.trim().eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+    };
+    Format::of(written).filter(|_| written.split(';').skip(1).all(fits))
 }
 
 /// Answers a batch of which nothing was sent on.
@@ -327,7 +391,9 @@ pub fn refused_batch(duties: &Duties, terms: &Terms<'_>) -> Released {
     entries::all_refused(duties, terms)
 }
 
-/// Whether the count of a bundle may be shown after `removed` entries were cut.
+/// Whether the count of a bundle may be shown after `removed` entries were cut (SRCH-16).
 fn keeps_total(duties: &Duties, removed: usize) -> bool {
-    removed == 0 && duties.total == Total::Kept
+    // What an operation counts lies on other pages too, and may be of any type.
+    let counts_all = duties.expects == Expects::Anything && duties.admit != Admit::All;
+    removed == 0 && duties.total == Total::Kept && !counts_all
 }

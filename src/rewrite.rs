@@ -139,8 +139,7 @@ fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
     let conditions = asked.conditions();
     put(ACCEPT, Some(accept(asked).to_owned()));
     put(IF_MATCH, conditions.if_match.clone());
-    // A decision that needs the body must not be cut short by a 304 (RESP-4); on a write it is part of the request.
-    if duties.streams() || asked.kind().writes() || asked.kind() == Kind::Read {
+    if reveals_nothing_unchanged(asked.kind(), duties) {
         put(IF_NONE_MATCH, conditions.if_none_match.clone());
         put(IF_MODIFIED_SINCE, conditions.if_modified_since.clone());
     }
@@ -151,6 +150,11 @@ fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
         put(HeaderName::from_static("x-provenance"), conditions.provenance.clone());
     }
     headers
+}
+
+/// A decision that needs the body must not be cut short by a 304 (RESP-4); on a write it is part of the request.
+fn reveals_nothing_unchanged(kind: Kind, duties: &Duties) -> bool {
+    duties.streams() || kind.writes() || kind == Kind::Read
 }
 
 fn accept(asked: &Asked) -> &str {
@@ -168,13 +172,18 @@ fn prefer(asked: &Asked, duties: &Duties) -> Option<String> {
         .split(',')
         .map(str::trim)
         .filter(|preference| !preference.is_empty())
-        .filter(|preference| duties.expects == Expects::Export || *preference != "respond-async")
+        .filter(|preference| duties.expects == Expects::Export || !is_preference(preference, "respond-async"))
         .collect();
     if duties.content == Content::Withheld {
-        kept.retain(|preference| !preference.starts_with("return"));
+        kept.retain(|preference| !is_preference(preference, "return"));
         kept.push("return=minimal");
     }
     (!kept.is_empty()).then(|| kept.join(", "))
+}
+
+/// RFC 7240 §2: names of preferences are tokens without regard to case; values and parameters may follow.
+fn is_preference(written: &str, name: &str) -> bool {
+    written.split(['=', ';']).next().is_some_and(|token| token.trim().eq_ignore_ascii_case(name))
 }
 
 fn content_type(headers: &mut HeaderMap, value: &str) {
@@ -196,9 +205,15 @@ fn forwarded(bundle: &BundleRequest, duties: &[EntryDuty], bases: Bases<'_>) -> 
         let (Ok(request), EntryDuty::Forward(permit)) = (read, duty) else { continue };
         let written = entry.request.as_ref()?;
         left += 1;
+        let asked = request.asked();
         let query = in_backend_words(permit.duties().query.clone(), bases);
-        let target = request.asked().target().clone().with_query(query).to_string();
+        let target = asked.target().clone().with_query(query).to_string();
         edits.set(written.url.as_ref()?, &target);
+        if !reveals_nothing_unchanged(asked.kind(), permit.duties()) {
+            // Both go, or the backend would answer what could not be checked (RESP-4).
+            let conditions = [&written.if_none_match, &written.if_modified_since];
+            conditions.into_iter().flatten().for_each(|text| edits.remove(text.member.clone()));
+        }
         if let (Some(text), Some(criteria)) = (&written.if_none_exist, &permit.duties().if_none_exist) {
             edits.set(text, &in_backend_words(criteria.clone(), bases).to_string());
         }

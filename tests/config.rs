@@ -153,7 +153,7 @@ fn commented_keys_of_the_example_are_real() {
     let (settings, said) = check(&folder, &text, now());
     let settings = settings.unwrap_or_else(|| panic!("{said:#?}"));
     assert_eq!(settings.rules.limits.len(), 1);
-    assert_eq!(settings.discovery.len(), 20);
+    assert_eq!(settings.discovery.len(), 21);
     assert!(settings.authorization_servers[0].client.is_some());
 }
 

@@ -1,6 +1,7 @@
 //! Reads a configuration for a command, and makes what commands need of it.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use super::Failure;
 use super::explain::Explainer;
@@ -56,10 +57,21 @@ pub(super) fn explainer(path: Option<&Path>) -> Result<Explainer, Failure> {
 }
 
 /// A key for sealed links that lives as long as the process.
-pub(super) fn seal_key() -> Result<SealKey, Failure> {
+pub(super) fn seal_key() -> Result<Arc<SealKey>, Failure> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::work("the system gives no random bytes"))?;
-    SealKey::new(&bytes).ok_or_else(|| Failure::work("the cipher for page links is not available"))
+    SealKey::new(&bytes)
+        .map(Arc::new)
+        .ok_or_else(|| Failure::work("the cipher for page links is not available"))
+}
+
+/// When the first certificate of a PEM file ends.
+pub(super) fn expiry(certificate: &Path) -> Option<jiff::Timestamp> {
+    use rustls::pki_types::CertificateDer;
+    use rustls::pki_types::pem::PemObject as _;
+    let leaf = CertificateDer::from_pem_file(certificate).ok()?;
+    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).ok()?;
+    jiff::Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
 }
 
 /// The time, for work that is no request.

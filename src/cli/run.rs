@@ -77,6 +77,8 @@ pub(super) struct Shared {
     certificates: Option<Arc<CertificateStore>>,
     ledger: Arc<Ledger>,
     metrics: Metrics,
+    /// The same through reloads, so that page links stay good.
+    seal: Arc<SealKey>,
     tasks: parking::Slot,
 }
 
@@ -108,7 +110,7 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         stop: CancellationToken,
     ) -> Result<Self, Failure> {
         let metrics = Metrics::new();
@@ -125,11 +127,11 @@ impl House {
             })?),
             None => None,
         };
-        let gateway = Gateway::new(settings, seal, Arc::clone(&ledger), metrics.clone())
+        let gateway = Gateway::new(settings, Arc::clone(&seal), Arc::clone(&ledger), metrics.clone())
             .map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let shared =
-            Arc::new(Shared { front, certificates, ledger, metrics, tasks: parking::Slot::default() });
+            Arc::new(Shared { front, certificates, ledger, metrics, seal, tasks: parking::Slot::default() });
         Ok(Self { shared, sockets, admin, stop })
     }
 
@@ -149,6 +151,7 @@ impl House {
             rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
             limits: settings.limits.clone(),
             tls: shared.certificates.clone(),
+            metrics: shared.metrics.clone(),
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
@@ -172,8 +175,19 @@ impl House {
 }
 
 impl Shared {
+    /// Shows when the certificate in force ends (TLS-9).
+    fn show_expiry(&self) {
+        let gateway = self.front.gateway();
+        let Some(tls) = &gateway.settings().server.tls else { return };
+        match files::expiry(&tls.certificate) {
+            Some(at) => self.metrics.certificate_expires(at),
+            None => tracing::warn!("the certificate's end cannot be read"),
+        }
+    }
+
     /// Starts the background tasks of the gateway in force.
     fn tend(&self) {
+        self.show_expiry();
         let stop = self.tasks.next();
         let gateway = self.front.gateway();
         let issuers = Arc::clone(gateway.issuers());
@@ -212,19 +226,16 @@ impl Shared {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let rebuilt = files::seal_key().and_then(|seal| {
-            Gateway::new(settings, seal, Arc::clone(&self.ledger), self.metrics.clone())
-                .map_err(Failure::configuration)
-        });
-        match rebuilt {
+        let (seal, ledger) = (Arc::clone(&self.seal), Arc::clone(&self.ledger));
+        match Gateway::new(settings, seal, ledger, self.metrics.clone()) {
             Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
             }
-            Err(failure) => {
+            Err(error) => {
                 tracing::error!(
-                    complaints = failure.text,
+                    %error,
                     "configuration not reloaded; the old one stays in force"
                 );
             }
@@ -235,12 +246,18 @@ impl Shared {
 /// Keys that sockets, ledger and telemetry were opened by.
 fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let tls = |settings: &Settings| format!("{:?}", settings.server.tls);
+    let limits = |settings: &Settings| {
+        let limits = &settings.limits;
+        let sizes = [limits.header_bytes, limits.target_bytes, limits.connections];
+        (sizes, [limits.header_timeout, limits.idle_timeout, limits.drain_timeout])
+    };
     [
         ("server.listen", before.server.listen != after.server.listen),
         ("server.public_url", before.server.public_url != after.server.public_url),
         ("server.tls", tls(before) != tls(after)),
         ("audit.path", before.audit.path != after.audit.path),
         ("admin.listen", before.admin != after.admin),
+        ("limits of connections", limits(before) != limits(after)),
         ("telemetry", format!("{:?}", before.telemetry) != format!("{:?}", after.telemetry)),
     ]
     .into_iter()

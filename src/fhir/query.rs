@@ -101,7 +101,13 @@ pub enum QueryError {
     /// A pair with a value but no name.
     #[error("the query has a value without a parameter name")]
     NoName,
+    /// More parameters than any client has reason to send.
+    #[error("the query has more than {MOST} parameters")]
+    TooMany,
 }
+
+/// Most parameters of one query; a form could hold millions.
+const MOST: usize = 1000;
 
 /// A query: parameters in the order they were written.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
@@ -113,7 +119,11 @@ impl SearchQuery {
     /// # Errors
     /// When an escape is broken, the text is not UTF-8, holds control characters, or a pair has no name.
     pub fn parse(raw: &str) -> Result<Self, QueryError> {
-        raw.split('&').filter(|pair| !pair.is_empty()).map(pair).collect::<Result<_, _>>().map(Self)
+        let pairs = || raw.split('&').filter(|pair| !pair.is_empty());
+        if pairs().nth(MOST).is_some() {
+            return Err(QueryError::TooMany);
+        }
+        pairs().map(pair).collect::<Result<_, _>>().map(Self)
     }
 
     /// The parameters, in order.
@@ -272,6 +282,14 @@ mod tests {
             let read = SearchQuery::parse(raw).map(|query| query.to_string());
             assert_eq!(read, written.map(str::to_owned), "{raw}");
         }
+    }
+
+    /// HTTP-14: what a query may hold is bounded.
+    #[test]
+    fn queries_are_bounded() {
+        let of = |count: usize| SearchQuery::parse(&"a=1&".repeat(count));
+        assert_eq!(of(MOST).map(|query| query.iter().count()), Ok(MOST));
+        assert_eq!(of(MOST + 1), Err(QueryError::TooMany));
     }
 
     /// FHIR R4 §3.1.1.4: names carry modifiers and chains, values alternatives and escapes.

@@ -12,8 +12,8 @@ use serde_json::{Map, Value};
 
 use crate::config::Settings;
 use crate::discovery::{
-    Document, Endpoints, SmartFacts, oauth_protected_resource_path, openid_configuration, protected_resource,
-    smart_configuration,
+    Document, Endpoints, SmartFacts, access_token_format, oauth_protected_resource_path,
+    openid_configuration, protected_resource, smart_configuration,
 };
 use crate::fhir::Format;
 use crate::issuer::Issuers;
@@ -61,6 +61,10 @@ impl Documents {
     #[must_use]
     pub fn new(settings: &Settings, base_path: &str, public_base: &str) -> Self {
         let mut overrides = settings.discovery.clone();
+        if let Some(first) = settings.authorization_servers.first() {
+            let format = access_token_format(first.validation);
+            overrides.entry("access_token_format").or_insert(format.into());
+        }
         let publishes_openid = overrides.remove("openid_configuration") == Some(Value::Bool(true));
         Self {
             issuers: settings.authorization_servers.iter().map(|server| server.issuer.clone()).collect(),

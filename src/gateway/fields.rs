@@ -51,7 +51,7 @@ pub fn decorate(
     }
     headers.append(VARY, HeaderValue::from_static("Authorization, Accept, Prefer"));
     if !headers.contains_key("access-control-allow-origin") {
-        headers.extend(cors::headers(request, Origins::Listed(&settings.cors_origins)));
+        cors::decorate(headers, request, Origins::Listed(&settings.cors_origins));
     }
 }
 

@@ -12,7 +12,7 @@ use super::route::{Passage, Question};
 use crate::audit::{Entry, Interaction};
 use crate::fhir::outline::{Limits, Outline};
 use crate::fhir::{BundleAction, FhirRequest, Format, Kind};
-use crate::policy::EntryDuty;
+use crate::policy::{EntryDuty, EntryRefusal};
 use crate::reject::Rejection;
 use crate::release::Answer;
 use crate::token::Grant;
@@ -102,7 +102,13 @@ impl Record {
             };
             match duty {
                 EntryDuty::Forward(_) => self.forwarded.push(index),
-                EntryDuty::Refuse(_) => entry.refused(StatusCode::FORBIDDEN.as_u16(), "entry_refused"),
+                EntryDuty::Refuse(why) => {
+                    let rejection = match why {
+                        EntryRefusal::Denied(refused) => Rejection::Denied((**refused).clone()),
+                        EntryRefusal::Unreadable(unreadable) => Rejection::Unreadable(unreadable.clone()),
+                    };
+                    entry.refused(rejection.status().as_u16(), rejection.reason_id());
+                }
             }
             self.bundle.push(entry);
         }

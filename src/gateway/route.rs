@@ -30,7 +30,7 @@ pub struct Route {
     rules: Rules,
     base_path: String,
     mapping: Arc<Mapping>,
-    seal: SealKey,
+    seal: Arc<SealKey>,
     credentials: Credentials,
 }
 
@@ -104,7 +104,7 @@ impl Route {
     ///
     /// # Errors
     /// When a base is no URL that can be looked for in bodies.
-    pub fn new(rules: Rules, seal: SealKey, credentials: Credentials) -> Result<Self, BadBase> {
+    pub fn new(rules: Rules, seal: Arc<SealKey>, credentials: Credentials) -> Result<Self, BadBase> {
         let mapping = Arc::new(mapping(&rules)?);
         let base_path =
             rules.public_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
@@ -164,7 +164,9 @@ impl Route {
             && *method != Method::POST
             && let Some(sealed) = target.query().first(LINK_PARAMETER)
         {
-            let link = self.seal.open(sealed.value()).ok_or_else(link_refused)?;
+            // A link is followed as it was made: nothing may stand beside it but the wanted format.
+            let alone = target.query().iter().filter(|parameter| parameter.name() != "_format").count() == 1;
+            let link = self.seal.open(sealed.value()).filter(|_| alone).ok_or_else(link_refused)?;
             let wanted = Wanted::by(headers, target.query(), self.version());
             return Ok(Question::Link { link: Box::new(link), method: method.clone(), wanted });
         }

@@ -76,7 +76,7 @@ impl Gateway {
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(
         settings: Settings,
-        seal: SealKey,
+        seal: Arc<SealKey>,
         ledger: Arc<Ledger>,
         metrics: Metrics,
     ) -> Result<Self, GatewayError> {
@@ -229,6 +229,7 @@ impl Gateway {
         let body = self.read(&question, body, record).await?;
         let passage = self.route.pass(question, body, &caller, now)?;
         record.passing(&passage);
+        self.recordable()?;
         let Some(outbound) = &passage.outbound else {
             let released = release::refused_batch(&passage.duties, &self.route.terms(&passage, now));
             return Ok(whole(released.into_parts(), Content::Plain));
@@ -248,6 +249,15 @@ impl Gateway {
                 Err(rejection)
             }
         }
+    }
+
+    /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
+    fn recordable(&self) -> Result<(), Rejection> {
+        let refuses = self.settings.audit.on_failure == OnAuditFailure::Refuse;
+        if refuses && self.ledger.status().last_error.is_some() {
+            return Err(Rejection::AuditUnavailable);
+        }
+        Ok(())
     }
 
     async fn caller(&self, head: &Parts, raw: &str, now: Timestamp) -> Result<Caller, Rejection> {

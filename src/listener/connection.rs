@@ -69,6 +69,7 @@ impl Connection {
 /// Serves one accepted socket to its end.
 pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: Arc<House<S>>) {
     let Ok(local) = socket.local_addr() else { return };
+    let _open = house.metrics.connected();
     let _refused = socket.set_nodelay(true);
     let Some(store) = &house.tls else {
         let connection = Connection { peer, local, protocol: Protocol::Http1, tls: None };

@@ -21,6 +21,7 @@ use super::admissible::{Refusal, Rules};
 use super::connection::{self, Connection};
 use super::tls::CertificateStore;
 use crate::config::Limits;
+use crate::telemetry::Metrics;
 
 /// Connections the kernel may keep for us while all ours are taken.
 const BACKLOG: u32 = 1024;
@@ -57,6 +58,8 @@ pub struct Options {
     pub limits: Limits,
     /// Certificates; absent: plain HTTP/1.1.
     pub tls: Option<Arc<CertificateStore>>,
+    /// Where connections are counted.
+    pub metrics: Metrics,
 }
 
 /// How serving ended.
@@ -73,6 +76,7 @@ pub(super) struct House<S> {
     pub(super) service: Arc<S>,
     pub(super) rules: Rules,
     pub(super) limits: Limits,
+    pub(super) metrics: Metrics,
     pub(super) tls: Option<Arc<CertificateStore>>,
     /// No new requests; those begun are finished.
     pub(super) draining: CancellationToken,
@@ -114,6 +118,7 @@ pub async fn serve<S: Service>(
         closing: CancellationToken::new(),
         requests: TaskTracker::new(),
         limits: options.limits,
+        metrics: options.metrics,
     });
     let room = Arc::new(Semaphore::new(house.limits.connections));
     let connections = TaskTracker::new();

@@ -126,7 +126,7 @@ impl House {
         let (events, seen) = mpsc::unbounded_channel();
         let service = Arc::new(Double { events, go: Notify::new() });
         let shutdown = CancellationToken::new();
-        let options = Options { rules, limits, tls };
+        let options = Options { rules, limits, tls, metrics: crate::telemetry::Metrics::new() };
         let ended = tokio::spawn(serve(listeners, options, Arc::clone(&service), shutdown.clone()));
         Self { address, service, events: seen, shutdown, ended }
     }
@@ -216,15 +216,15 @@ async fn raw_framing() {
         ),
         (
             format!("{}GET /fhir/b HTTP/1.1\r\nHost : gw.test\r\n\r\n{last}", get("/fhir/a")),
-            vec!["200|GET /fhir/a ", "400|head-malformed"],
+            vec!["200|GET /fhir/a ", "400|head_malformed"],
         ),
         (
             format!(
                 "POST /fhir/a HTTP/1.1\r\n{CLOSE}Content-Length: 4\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n{last}"
             ),
-            vec!["400|framing-ambiguous"],
+            vec!["400|framing_ambiguous"],
         ),
-        ("GET /fhir/Patient/p2\r\n".to_owned(), vec!["400|head-malformed"]),
+        ("GET /fhir/Patient/p2\r\n".to_owned(), vec!["400|head_malformed"]),
     ])
     .await;
 }
@@ -233,25 +233,25 @@ async fn raw_framing() {
 #[tokio::test]
 async fn raw_heads() {
     exchange(vec![
-        ("GET /fhir HTTP/1.0\r\n\r\n".to_owned(), vec!["400|host-missing"]),
-        ("GET /fhir HTTP/1.1\r\nHost: evil.test\r\n\r\n".to_owned(), vec!["421|authority-foreign"]),
-        ("get /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["501|method-unknown"]),
-        ("TRACE /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["405|method-forbidden"]),
+        ("GET /fhir HTTP/1.0\r\n\r\n".to_owned(), vec!["400|host_missing"]),
+        ("GET /fhir HTTP/1.1\r\nHost: evil.test\r\n\r\n".to_owned(), vec!["421|authority_foreign"]),
+        ("get /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["405|method_unknown"]),
+        ("TRACE /fhir HTTP/1.1\r\nHost: gw.test\r\n\r\n".to_owned(), vec!["405|method_forbidden"]),
         (
             "CONNECT gw.test:443 HTTP/1.1\r\nHost: gw.test:443\r\n\r\n".to_owned(),
-            vec!["405|method-forbidden"],
+            vec!["405|method_forbidden"],
         ),
         (
             "GET /fhir HTTP/1.1\r\nHost: gw.test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
                 .to_owned(),
-            vec!["400|upgrade-refused"],
+            vec!["400|upgrade_refused"],
         ),
-        (format!("GET /{} HTTP/1.1\r\n{CLOSE}\r\n", "x".repeat(2000)), vec!["414|target-too-long"]),
+        (format!("GET /{} HTTP/1.1\r\n{CLOSE}\r\n", "x".repeat(2000)), vec!["414|target_too_long"]),
         (
             format!("GET / HTTP/1.1\r\n{CLOSE}X-Big: {}\r\n\r\n", "x".repeat(5000)),
-            vec!["431|headers-too-large"],
+            vec!["431|headers_too_large"],
         ),
-        (format!("GET / HTTP/1.1\r\n{CLOSE}{}\r\n", "X: y\r\n".repeat(300)), vec!["431|headers-too-large"]),
+        (format!("GET / HTTP/1.1\r\n{CLOSE}{}\r\n", "X: y\r\n".repeat(300)), vec!["431|headers_too_large"]),
         (
             format!("POST /fhir/a HTTP/1.1\r\n{CLOSE}Transfer-Encoding: chunked\r\n\r\n3\r\nabcX\r\n"),
             vec!["400|"],

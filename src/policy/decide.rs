@@ -106,6 +106,8 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
         return refuse(denial, needs);
     }
     let mut duties = Duties::sending(SearchQuery::default(), admitted(holder, None));
+    // What this page or status leads to is bound as this link was.
+    duties.binding = Some(link.binding.clone());
     match link.leads {
         Leads::Export => {
             duties.expects = Expects::Export;

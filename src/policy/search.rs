@@ -112,6 +112,10 @@ impl Inspection<'_, '_> {
         let same = || Ok(Some(parameter.clone()));
         let refused = || Err(Denial::Parameter { parameter: parameter.name().to_owned() });
         let code = parameter.code();
+        // A credential is never sent on, whoever's it is (TOK-2).
+        if code.eq_ignore_ascii_case("access_token") {
+            return refused();
+        }
         if ANYWHERE.contains(&code) {
             return if parameter.name() == code { same() } else { refused() };
         }

@@ -277,6 +277,7 @@ fn search_parameters() {
         (only, "Observation?_filter=code eq x", Err(())),
         (only, "Observation?_query=x", Err(())),
         (only, "Observation?_method=DELETE", Err(())),
+        (only, "Observation?access_token=x", Err(())),
         // SRCH-2: a value set of a foreign host.
         (
             only,

@@ -1,23 +1,17 @@
 //! Answers of batches and transactions: each entry by the duties of its request, refused ones put back in their place
 //! (REST-31 … REST-34).
 
-use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Checked, Released, Terms, Withheld, bundle, faults, fields, shows};
-use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Outline, Step};
+use super::{Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links};
+use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Step};
 use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
 use crate::policy::{Content, Denial, Duties, EntryDuty, EntryRefusal, Expects};
 
-/// Checks every entry of the answer and puts the refused ones back.
-pub(super) fn release(
-    outline: &Outline<'_>,
-    bundle: &Bundle<'_>,
-    body: &Bytes,
-    duties: &Duties,
-    terms: &Terms<'_>,
-) -> Result<Checked, Withheld> {
-    let forwarded: Vec<&Duties> = duties
+/// Checks every entry of the answer and puts the refused ones back; says whether something was changed.
+pub(super) fn release(bundle: &Bundle<'_>, case: Case<'_>, edits: &mut Edits) -> Result<bool, Withheld> {
+    let forwarded: Vec<&Duties> = case
+        .duties
         .entries
         .iter()
         .filter_map(|entry| match entry {
@@ -29,11 +23,10 @@ pub(super) fn release(
         // Which answer belongs to which entry can't be told.
         return Err(Withheld::WrongShape);
     }
-    let mut edits = Edits::new(outline.format);
     let mut altered = false;
     let mut steps = Vec::with_capacity(forwarded.len());
     for (entry, duties) in bundle.entries.iter().zip(&forwarded) {
-        let step = match verdict(entry, outline.format, body, duties, terms) {
+        let step = match verdict(entry, Case { duties, ..case }) {
             Verdict::Show(more) => {
                 altered |= more.altered;
                 edits.merge(more.edits);
@@ -41,20 +34,20 @@ pub(super) fn release(
             }
             Verdict::Replace => {
                 altered = true;
-                Step::Replace(withheld_entry(outline.format))
+                Step::Replace(withheld_entry(case.format))
             }
         };
         steps.push(step);
     }
-    let refused = refused(duties, outline.format);
+    let refused = refused(case.duties, case.format);
     altered |= !refused.is_empty();
     let mut steps = steps.into_iter();
     edits.entries(bundle, |_, _| steps.next().unwrap_or(Step::Drop), &refused);
     if let Some(issues) = &bundle.issues {
         edits.remove(issues.member.clone());
     }
-    let body = if edits.is_empty() { body.clone() } else { Bytes::from(edits.apply(body)) };
-    Ok(Checked { body: Some(body), altered })
+    bundle::links(bundle, case, edits);
+    Ok(altered)
 }
 
 /// The answer to a batch of which every entry was refused.
@@ -96,19 +89,27 @@ struct Changes {
     altered: bool,
 }
 
-fn verdict(entry: &Entry<'_>, format: Format, body: &[u8], duties: &Duties, terms: &Terms<'_>) -> Verdict {
-    let mut changes = Changes { edits: Edits::new(format), altered: false };
+fn verdict(entry: &Entry<'_>, case: Case<'_>) -> Verdict {
+    let mut changes = Changes { edits: Edits::new(case.format), altered: false };
     let Some(response) = &entry.response else { return Verdict::Replace };
     let Some(status) = status(response) else { return Verdict::Replace };
+    let ours = matches!(
+        status,
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+    );
+    if ours && case.terms.credentials != Credentials::Client {
+        // The backend means the gateway's credentials; the client's were found to be enough.
+        return Verdict::Replace;
+    }
     if let Some(outcome) = &response.outcome {
-        let bytes = body.get(outcome.range.clone()).unwrap_or_default();
-        let cleaned = (outcome.resource_type == "OperationOutcome")
-            .then(|| faults::cleaned(bytes, format, duties, terms))
-            .flatten();
-        match cleaned {
+        match faults::cleaned(case.bytes(outcome), status, case) {
             Some(cleaned) => changes.edits.replace(outcome.range.clone(), cleaned),
             None => return Verdict::Replace,
         }
+    }
+    // Three digits and the words that belong to them, nothing of the backend's own.
+    if let Some(written) = response.status.as_ref().filter(|written| written.text.len() > 3) {
+        changes.edits.set(written, &status.to_string());
     }
     if !status.is_success() && status != StatusCode::NOT_MODIFIED {
         // An error carries an outcome, never content; and no address of a record (RESP-9).
@@ -119,56 +120,35 @@ fn verdict(entry: &Entry<'_>, format: Format, body: &[u8], duties: &Duties, term
         }
         return Verdict::Show(changes);
     }
-    if !may_name_record(status, duties) {
+    if !may_name_record(status, case.duties) {
         forget(entry, response, &mut changes);
+    } else if let Some(location) = &response.location
+        && links::below(&location.text, case.terms).is_none()
+    {
+        // As with the header field: what leads past the base is no address here.
+        changes.edits.remove(location.member.clone());
     }
-    content(entry, body, duties, terms, changes)
+    content(entry, status, case, changes)
 }
 
-fn content(
-    entry: &Entry<'_>,
-    body: &[u8],
-    duties: &Duties,
-    terms: &Terms<'_>,
-    mut changes: Changes,
-) -> Verdict {
+fn content(entry: &Entry<'_>, status: StatusCode, case: Case<'_>, mut changes: Changes) -> Verdict {
     let Some(resource) = &entry.resource else {
-        return match duties.expects {
+        return match case.duties.expects {
+            // RFC 9110 §15.4.5: it has no content.
+            Expects::Resource(..) if status == StatusCode::NOT_MODIFIED => Verdict::Show(changes),
             Expects::Resource(..) | Expects::Bundle(_) | Expects::Export => Verdict::Replace,
             Expects::Anything | Expects::Written(_) => Verdict::Show(changes),
         };
     };
-    let right = match &duties.expects {
-        Expects::Resource(resource_type, id) => {
-            resource_type.is_some_and(|t| resource.resource_type == t.as_str())
-                && id.as_deref().is_none_or(|id| resource.id.as_ref().is_some_and(|found| found.text == id))
-                && shows(resource, &duties.admit)
-        }
-        Expects::Bundle(types) => {
-            let Some(inner) = resource.bundle() else { return Verdict::Replace };
-            let inner_type = inner.bundle_type.as_ref().map_or("", |t| t.text.as_ref());
-            if !types.contains(&inner_type) {
-                return Verdict::Replace;
-            }
-            changes.altered |= bundle::filter(inner, &mut changes.edits, body, duties, terms) > 0;
-            let on = super::links::sealing(duties, terms);
-            super::links::bundle(inner, &mut changes.edits, on.as_ref(), terms);
-            true
-        }
-        Expects::Written(_) if duties.content == Content::Withheld => {
+    match judge(resource, case, &mut changes.edits) {
+        Ok(Fate::Shown { altered }) => changes.altered |= altered,
+        Ok(Fate::Gone) => {
             changes.edits.remove(resource.member.clone());
             changes.altered = true;
-            true
         }
-        Expects::Written(resource_type) => {
-            resource.resource_type == "OperationOutcome"
-                || resource_type.is_some_and(|t| resource.resource_type == t.as_str())
-                    && shows(resource, &duties.admit)
-        }
-        Expects::Anything => shows(resource, &duties.admit),
-        Expects::Export => false,
-    };
-    if right { Verdict::Show(changes) } else { Verdict::Replace }
+        Err(_) => return Verdict::Replace,
+    }
+    Verdict::Show(changes)
 }
 
 /// The three digits that `response.status` begins with.
@@ -218,7 +198,24 @@ fn words(why: &EntryRefusal) -> (StatusCode, &'static str, String) {
                 Unreadable::Interaction(NoInteraction::UnknownPath | NoInteraction::UnknownType(_)) => {
                     StatusCode::NOT_FOUND
                 }
-                _ => StatusCode::BAD_REQUEST,
+                Unreadable::Body(_)
+                | Unreadable::ConditionalReference
+                | Unreadable::Entry
+                | Unreadable::Form(_)
+                | Unreadable::FullUrl
+                | Unreadable::Header(_)
+                | Unreadable::IfNoneExist(_)
+                | Unreadable::Interaction(_)
+                | Unreadable::MediaType { .. }
+                | Unreadable::MissingBody
+                | Unreadable::NotABatch
+                | Unreadable::NotAcceptable
+                | Unreadable::Patch(_)
+                | Unreadable::Target(_)
+                | Unreadable::TooManyEntries(_)
+                | Unreadable::UnexpectedBody
+                | Unreadable::WrongId
+                | Unreadable::WrongType(_) => StatusCode::BAD_REQUEST,
             };
             (status, "invalid", sentence(&unreadable.to_string()))
         }
@@ -230,7 +227,16 @@ fn words(why: &EntryRefusal) -> (StatusCode, &'static str, String) {
                 Denial::OperationUnknown { name, .. } | Denial::OperationReserved { name } => {
                     format!("The operation `{name}` is not permitted here.")
                 }
-                _ => "The scopes of the access token do not permit this.".to_owned(),
+                Denial::Anonymous
+                | Denial::AuditProtected
+                | Denial::Constrained
+                | Denial::Entry { .. }
+                | Denial::InsufficientScope
+                | Denial::Link
+                | Denial::MalformedScope { .. }
+                | Denial::NoLaunchPatient
+                | Denial::Provenance
+                | Denial::Subscription => "The scopes of the access token do not permit this.".to_owned(),
             };
             (StatusCode::FORBIDDEN, "forbidden", text)
         }

@@ -1,15 +1,21 @@
 //! Bulk exports: status and manifest in public words, files as they are, every address sealed (OPS-7, OPS-20).
 
 use http::header::{CONTENT_LOCATION, CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{HeaderMap, StatusCode};
+use http::{HeaderMap, Method, StatusCode};
 
+use super::faults::names_backend;
 use super::{Answer, Released, Terms, Withheld, fields, links};
+use crate::fhir::Format;
 use crate::policy::{Duties, Leads};
 
-/// Whether a 200 is the manifest of an export; anything else is a file.
-pub(super) fn is_manifest(headers: &HeaderMap) -> bool {
-    let media_type = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");
-    media_type.split(';').next().unwrap_or("").trim() == "application/json"
+/// Whether a 200 that is no FHIR resource is a file of an export. A page for people is none: it is what a backend shows
+/// when something went wrong.
+pub(super) fn is_file(headers: &HeaderMap) -> bool {
+    let media_type = headers.get(CONTENT_TYPE).map_or(Some(""), |value| value.to_str().ok());
+    media_type.is_some_and(|written| {
+        let name = written.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        !matches!(name.as_str(), "text/html" | "application/xhtml+xml" | "text/xml" | "application/xml")
+    })
 }
 
 /// Shows the start, the progress, the manifest or the cancellation of an export.
@@ -20,11 +26,17 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
     let mut headers = fields::shown(&answer.headers, answer.status, terms, fields::Body::Absent);
     headers.remove(CONTENT_LOCATION);
     for name in ["x-progress", "retry-after"] {
-        if let Some(value) = answer.headers.get(name) {
+        if let Some(value) = answer.headers.get(name).filter(|text| !names_backend(text.as_bytes(), terms)) {
             headers.insert(HeaderName::from_static(name), value.clone());
         }
     }
+    if *terms.method == Method::HEAD {
+        return Ok(Released { status: answer.status, headers, body: bytes::Bytes::new(), altered: false });
+    }
     if answer.status == StatusCode::OK {
+        if super::format(&answer.headers) != Some(Format::Json) {
+            return Err(Withheld::NotFhir);
+        }
         let body = manifest(&answer.body, sealed, terms).ok_or(Withheld::WrongShape)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         return Ok(Released { status: answer.status, headers, body: body.into(), altered: true });
@@ -45,6 +57,7 @@ fn manifest(body: &[u8], sealed: impl Fn(&str) -> Option<String>, terms: &Terms<
     if let Some(request) = members.get_mut("request") {
         *request = links::public(request.as_str()?, terms)?.into();
     }
+    let mut any_sealed = false;
     for name in ["output", "deleted", "error"] {
         let Some(files) = members.get_mut(name) else { continue };
         for file in files.as_array_mut()? {
@@ -52,9 +65,14 @@ fn manifest(body: &[u8], sealed: impl Fn(&str) -> Option<String>, terms: &Terms<
             // Addresses of another host are the backend's choice of a store; they carry their own authorisation.
             if let Some(public) = sealed(url.as_str()?) {
                 *url = public.into();
+                any_sealed = true;
             }
         }
     }
     members.remove("link");
+    if any_sealed {
+        // They lead here now, and here a token is always needed (Bulk Data, "Response - Complete Status").
+        members.insert("requiresAccessToken".to_owned(), true.into());
+    }
     serde_json::to_vec(&manifest).ok()
 }

@@ -3,9 +3,8 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Answer, Credentials, Released, Terms, fields, format};
-use crate::fhir::Format;
-use crate::fhir::outcome::{Issue, OperationOutcome};
+use super::{Answer, Case, Credentials, Released, Terms, fields, format};
+use crate::fhir::outcome::{Issue, OperationOutcome, Severity};
 use crate::policy::{Admit, Content, Duties};
 
 /// Why an answer is withheld.
@@ -94,10 +93,31 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
     Ok(Released { status, headers, body: outcome.write(terms.format).into(), altered: true })
 }
 
-/// An OperationOutcome of a success, cleaned; nothing when it cannot be read.
-pub(super) fn cleaned(body: &[u8], format: Format, duties: &Duties, terms: &Terms<'_>) -> Option<Vec<u8>> {
-    let outcome = OperationOutcome::parse(body, format).ok()?;
-    Some(clean(outcome, StatusCode::OK, duties, terms).write(format))
+/// An OperationOutcome inside an answer, cleaned; nothing when it is none.
+pub(super) fn cleaned(body: &[u8], status: StatusCode, case: Case<'_>) -> Option<Vec<u8>> {
+    let outcome = OperationOutcome::parse(body, case.format).ok()?;
+    let outcome = clean(outcome, status, case.duties, case.terms);
+    Some(if outcome.issues.is_empty() { nothing_to_say() } else { outcome }.write(case.format))
+}
+
+/// The same for a warning that nobody asked for: nothing when it speaks of the backend.
+pub(super) fn unsuspicious(body: &[u8], case: Case<'_>) -> Option<Vec<u8>> {
+    let outcome = OperationOutcome::parse(body, case.format).ok()?;
+    let names = |text: &String| names_backend(text.as_bytes(), case.terms);
+    let suspicious = |issue: &Issue| {
+        let texts = issue.details.iter().chain(&issue.diagnostics);
+        texts.chain(&issue.location).chain(&issue.expression).any(names)
+    };
+    if names_backend(body, case.terms) || outcome.issues.iter().any(suspicious) {
+        return None;
+    }
+    cleaned(body, StatusCode::OK, case)
+}
+
+/// FHIR asks for an issue even where there is nothing to say.
+pub(super) fn nothing_to_say() -> OperationOutcome {
+    let issue = Issue { severity: Severity::Information, ..Issue::error("informational") };
+    OperationOutcome { issues: vec![issue] }
 }
 
 /// Whether text names the backend.
@@ -106,8 +126,25 @@ pub(super) fn names_backend(text: &[u8], terms: &Terms<'_>) -> bool {
     let host = authority.rsplit_once(':').map_or(authority, |(host, port)| {
         if port.bytes().all(|b| b.is_ascii_digit()) { host } else { authority }
     });
-    let names = |needle: &str| !needle.is_empty() && memchr::memmem::find(text, needle.as_bytes()).is_some();
-    names(authority) || (host != "localhost" && names(host))
+    let folded = text.to_ascii_lowercase();
+    let names = |needle: &str| {
+        !needle.is_empty() && memchr::memmem::find(&folded, needle.to_ascii_lowercase().as_bytes()).is_some()
+    };
+    if host.contains('.') {
+        return names(host);
+    }
+    // A host of one label may be a word like any other (`hapi`, `fhir`): only as it is written, and by itself.
+    (host != authority && names(authority)) || (host != "localhost" && stands_alone(text, host.as_bytes()))
+}
+
+fn stands_alone(text: &[u8], word: &[u8]) -> bool {
+    let goes_on = |at: Option<usize>| {
+        let byte = at.and_then(|at| text.get(at));
+        byte.is_some_and(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    !word.is_empty()
+        && memchr::memmem::find_iter(text, word)
+            .any(|at| !goes_on(at.checked_sub(1)) && !goes_on(Some(at + word.len())))
 }
 
 /// Issues without what a backend says of itself. Texts stay where they speak of the client's own input, or where the
@@ -125,7 +162,11 @@ fn clean(
     for issue in &mut outcome.issues {
         issue.details = keep(issue.details.take());
         issue.diagnostics = keep(issue.diagnostics.take());
-        if !shows {
+        if shows {
+            let own = |text: &String| !names_backend(text.as_bytes(), terms);
+            issue.expression.retain(own);
+            issue.location.retain(own);
+        } else {
             issue.expression.clear();
             issue.location.clear();
         }

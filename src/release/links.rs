@@ -10,22 +10,53 @@ use crate::policy::{self, Duties, LINK_PARAMETER, Leads, Link};
 
 /// What of a URL lies below the backend's base; relative ones do. Nothing when it leads elsewhere.
 pub(super) fn below<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
-    if !url.contains("://") {
-        return (!url.starts_with("//")).then_some(url);
-    }
-    // Backends that believe `X-Forwarded-Host` write public URLs themselves.
-    if let Some(rest) = url.strip_prefix(terms.public_base)
-        && (rest.is_empty() || rest.starts_with(['/', '?']))
-    {
-        return Some(rest.strip_prefix('/').unwrap_or(rest));
-    }
+    let rest = if has_scheme(url) {
+        // Backends that believe `X-Forwarded-Host` write public URLs themselves. The longer base is the one meant.
+        let candidates = [under(url, terms.public_base), under_backend(url, terms)];
+        candidates.into_iter().flatten().min_by_key(|rest| rest.len())?
+    } else if url.starts_with("//") {
+        return None;
+    } else if url.starts_with('/') {
+        let candidates = [terms.backend_base, terms.public_base].map(|base| under(url, path_of(base)));
+        candidates.into_iter().flatten().next()?
+    } else {
+        url
+    };
+    stays_below(rest).then_some(rest)
+}
+
+/// RFC 3986 §4.2: a colon before any of `/`, `?` and `#` ends a scheme.
+fn has_scheme(url: &str) -> bool {
+    url.find([':', '/', '?', '#']).and_then(|at| url.get(at..)).is_some_and(|rest| rest.starts_with(':'))
+}
+
+/// The path of a base, without a trailing slash.
+fn path_of(base: &str) -> &str {
+    let host = base.find("://").map_or(0, |at| at + 3);
+    let path = base.get(host..).and_then(|rest| rest.find('/')).map_or(base.len(), |at| host + at);
+    base.get(path..).unwrap_or("")
+}
+
+fn under<'u>(url: &'u str, base: &str) -> Option<&'u str> {
+    let rest = url.strip_prefix(base)?;
+    (rest.is_empty() || rest.starts_with(['/', '?'])).then(|| rest.strip_prefix('/').unwrap_or(rest))
+}
+
+fn under_backend<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
     terms.mapping.apply(url)?;
     // The mapping compared scheme and host without case and with default ports; what follows them is the path.
-    let path_at =
-        url.find("://").map(|at| at + 3).and_then(|at| url.get(at..)?.find(['/', '?']).map(|to| at + to));
-    let rest = path_at.and_then(|at| url.get(at..)).unwrap_or("");
-    let base_path = terms.backend_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
-    rest.strip_prefix(base_path.as_str()).map(|rest| rest.strip_prefix('/').unwrap_or(rest))
+    let host = url.find("://").map(|at| at + 3)?;
+    let path = url.get(host..)?.find(['/', '?']).map_or(url.len(), |at| host + at);
+    under(url.get(path..)?, path_of(terms.backend_base))
+}
+
+/// Whether a path climbs nowhere, however a server may read it.
+fn stays_below(rest: &str) -> bool {
+    let path = rest.split(['?', '#']).next().unwrap_or("").to_ascii_lowercase().replace("%2e", ".");
+    !path.contains(['\\', ';'])
+        && !path.contains("%2f")
+        && !path.contains("%5c")
+        && path.split('/').all(|segment| !matches!(segment, "." | ".."))
 }
 
 /// The public form of a URL in a header field; nothing when it leads elsewhere.

@@ -34,20 +34,6 @@ struct Interaction {
     interaction: &'static str,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Lookup {
-    result: &'static str,
-}
-
-/// Whether a token was found among those seen before.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Cached {
-    /// It was.
-    Hit,
-    /// It was not, or no longer.
-    Miss,
-}
-
 /// The handle through which every room counts. Cheap to clone; all clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -59,8 +45,6 @@ struct Inner {
     request_seconds: Family<Interaction, Histogram>,
     backend_seconds: Histogram,
     backend_errors: Family<Reason, Counter>,
-    token_cache: Family<Lookup, Counter>,
-    introspections: Family<Lookup, Counter>,
     audit_waiting: Gauge,
     audit_failed: Counter,
     connections: Gauge,
@@ -83,8 +67,6 @@ impl Metrics {
             request_seconds: Family::new_with_constructor(seconds),
             backend_seconds: seconds(),
             backend_errors: Family::default(),
-            token_cache: Family::default(),
-            introspections: Family::default(),
             audit_waiting: Gauge::default(),
             audit_failed: Counter::default(),
             connections: Gauge::default(),
@@ -116,20 +98,6 @@ impl Metrics {
     /// The backend did not answer, or not so that it could be used; `reason` is a reason id.
     pub fn backend_failed(&self, reason: &'static str) {
         self.0.backend_errors.get_or_create(&Reason { reason }).inc();
-    }
-
-    /// A token was looked up among those seen before.
-    pub fn token_looked_up(&self, cached: Cached) {
-        let result = match cached {
-            Cached::Hit => "hit",
-            Cached::Miss => "miss",
-        };
-        self.0.token_cache.get_or_create(&Lookup { result }).inc();
-    }
-
-    /// An authorization server was asked about a token; `result` is a word of this program, such as `active`.
-    pub fn introspected(&self, result: &'static str) {
-        self.0.introspections.get_or_create(&Lookup { result }).inc();
     }
 
     /// So many audit events wait to be written.
@@ -182,8 +150,6 @@ impl Inner {
             "Requests the backend did not usably answer",
             self.backend_errors.clone(),
         );
-        to.register("token_cache", "Look-ups among tokens seen before", self.token_cache.clone());
-        to.register("introspections", "Questions to authorization servers", self.introspections.clone());
         to.register("audit_waiting", "Audit events not yet written", self.audit_waiting.clone());
         to.register("audit_failed", "Audit events that could not be written", self.audit_failed.clone());
         to.register("connections", "Client connections open now", self.connections.clone());
@@ -227,7 +193,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{Cached, Metrics};
+    use super::Metrics;
 
     /// Every metric shows what was told, and nothing untold.
     #[test]
@@ -245,9 +211,6 @@ mod tests {
         metrics.answered("search-type", StatusCode::FORBIDDEN, Some("insufficient_scope"), took);
         metrics.backend_answered(took);
         metrics.backend_failed("upstream_timeout");
-        metrics.token_looked_up(Cached::Hit);
-        metrics.token_looked_up(Cached::Miss);
-        metrics.introspected("active");
         metrics.audit_waiting(7);
         metrics.audit_failed(2);
         metrics.certificate_expires("2027-01-01T00:00:00Z".parse().unwrap());
@@ -265,9 +228,6 @@ mod tests {
             "pforte_request_duration_seconds_bucket{le=\"0.005\",interaction=\"read\"} 2",
             "pforte_backend_duration_seconds_count 1",
             "pforte_backend_errors_total{reason=\"upstream_timeout\"} 1",
-            "pforte_token_cache_total{result=\"hit\"} 1",
-            "pforte_token_cache_total{result=\"miss\"} 1",
-            "pforte_introspections_total{result=\"active\"} 1",
             "pforte_audit_waiting 7",
             "pforte_audit_failed_total 2",
             "pforte_connections 1",

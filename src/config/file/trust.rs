@@ -184,6 +184,10 @@ pub struct Discovery {
     /// Structure of access tokens (IHE IUA), e.g. `ihe-jwt`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub access_token_format: Option<String>,
+    /// Whether `.well-known/openid-configuration` below the FHIR base shows the authorization server's own metadata.
+    /// Not a member of the document. Default: false.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub openid_configuration: Option<bool>,
 }
 
 /// Another endpoint that shares the authorization server.

@@ -149,8 +149,7 @@ fn bundles_as_a_whole() {
     let request = read("POST", "", &[JSON], &twice).expect("a batch");
     let Body::Bundle(bundle) = request.body() else { panic!("no bundle") };
     assert_eq!(bundle.entries.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, false]);
-    let many =
-        format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{}]}}"#, vec![entry; 11].join(","));
+    let many = format!(r#"{{"resourceType":"Bundle","type":"batch","entry":[{}]}}"#, [entry; 11].join(","));
     assert_eq!(read("POST", "", &[JSON], &many), Err(Unreadable::TooManyEntries(10)));
 }
 

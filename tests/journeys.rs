@@ -1,0 +1,19 @@
+//! Journeys over real TLS with doubles: the gateway as a process, the demo servers of the library in this process. What a
+//! real server cannot be asked for is asked of these: wrong answers, hostile requests, settings that change.
+#![cfg(test)]
+
+#[path = "journeys/backend.rs"]
+mod backend;
+#[path = "journeys/demo.rs"]
+mod demo;
+#[path = "journeys/hostile.rs"]
+mod hostile;
+#[path = "journeys/house.rs"]
+mod house;
+#[path = "journeys/issuer.rs"]
+mod issuer;
+#[path = "journeys/raw.rs"]
+mod raw;
+#[path = "journeys/settings.rs"]
+mod settings;
+mod support;

@@ -1,0 +1,98 @@
+//! The gateway in front of the reference stack, and its client.
+
+use std::net::SocketAddr;
+
+use crate::stack::{Stack, Tokens};
+use crate::support::{Client, Findings, Gateway};
+
+/// Everything a part works with.
+pub struct House<'a> {
+    /// The servers behind and beside the gateway.
+    pub stack: &'a Stack,
+    /// Tokens by scope.
+    pub tokens: Tokens<'a>,
+    /// What talks to the gateway.
+    pub client: Client,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// What is wrong.
+    pub findings: Findings,
+}
+
+impl<'a> House<'a> {
+    /// Runs the gateway.
+    pub fn open(stack: &'a Stack, findings: &Findings) -> Self {
+        let base = stack.setting("PFORTE_PUBLIC_URL");
+        let address = address(base);
+        let gateway = Gateway::run(
+            address,
+            "localhost",
+            &settings(stack, &address.to_string()),
+            &[("secret", stack.setting("INTROSPECTION_CLIENT_SECRET"))],
+        );
+        // No answer may name what is behind the gateway (RESP-6, HTTP-19).
+        let hapi = stack.setting("HAPI_URL").trim_start_matches("http://").trim_end_matches("/fhir");
+        let never = [hapi, "ca.uhn", "jetty", "Jetty"];
+        let client = Client::new(base, address, gateway.certificate(), &never, findings);
+        Self { stack, tokens: Tokens::of(stack), client, gateway, findings: findings.clone() }
+    }
+
+    /// Ends the gateway and looks at what it wrote.
+    pub fn close(&mut self) {
+        self.gateway.close(&self.client, &self.findings);
+    }
+}
+
+/// Loopback, and the port of the public base.
+fn address(base: &str) -> SocketAddr {
+    let port = base.split('/').nth(2).and_then(|authority| authority.split(':').nth(1));
+    let port = port.and_then(|port| port.parse().ok()).expect("a public base with a port");
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// What `deploy/reference/gateway.toml` says, for the ports in use.
+fn settings(stack: &Stack, listen: &str) -> String {
+    let base = stack.setting("PFORTE_PUBLIC_URL");
+    let client = format!(
+        r#"client = {{ id = "{}", auth = "client_secret_basic", secret_file = "secret" }}"#,
+        stack.setting("INTROSPECTION_CLIENT")
+    );
+    format!(
+        r#"
+[server]
+listen = "{listen}"
+public_url = "{base}"
+tls = {{ certificate = "server.pem", key = "server.key" }}
+
+[backend]
+url = "{hapi}"
+compartment_search = false
+
+[[authorization_server]]
+issuer = "{keycloak}"
+audience = ["{base}"]
+validation = "jwt"
+algorithms = ["ES256", "RS256"]
+clock_skew = "1s"
+{client}
+
+[[authorization_server]]
+issuer = "{oidc}"
+audience = ["{base}"]
+validation = "introspection"
+opaque = true
+introspection_cache = "0s"
+{client}
+
+[cors]
+origins = ["https://app.example"]
+
+[telemetry]
+log = "debug"
+log_format = "json"
+"#,
+        hapi = stack.setting("HAPI_URL"),
+        keycloak = stack.setting("KEYCLOAK_ISSUER"),
+        oidc = stack.setting("OIDC_ISSUER"),
+    )
+}
