@@ -53,7 +53,7 @@ fn explainer(named: &Value) -> Explainer {
     let names =
         settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
     let key = SealKey::new(&[7; 32]).expect("a key");
-    let route = Route::new(settings.rules, key, Credentials::Gateway).expect("a route");
+    let route = Route::new(settings.rules, std::sync::Arc::new(key), Credentials::Gateway).expect("a route");
     Explainer::new(route, names, now)
 }
 
