@@ -41,20 +41,11 @@ pub(super) fn release(bundle: &Bundle<'_>, case: Case<'_>, edits: &mut Edits) ->
     if let Some(issues) = &bundle.issues {
         edits.remove(issues.member.clone());
     }
-    // `total` counts matches: an include that goes leaves it exact (R4 §3.1.1.5.1, SRCH-16).
-    let matches =
-        bundle.entries.iter().zip(&kept).filter(|(entry, kept)| !**kept && !is_included(entry)).count();
-    if let Some(total) = bundle.total.as_ref().filter(|_| !keeps_total(case.duties, matches)) {
+    if let Some(total) = bundle.total.as_ref().filter(|_| !keeps_total(case.duties, removed)) {
         edits.remove(total.member.clone());
     }
     links(bundle, case, edits);
     removed > 0
-}
-
-/// Whether the server says that an entry came along with the matches.
-fn is_included(entry: &Entry<'_>) -> bool {
-    let mode = entry.search_mode.as_ref().map(|mode| mode.text.as_ref());
-    matches!(mode, Some("include" | "outcome"))
 }
 
 /// Rewrites and seals the links of a bundle that is shown.
