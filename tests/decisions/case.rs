@@ -68,7 +68,8 @@ impl Suite {
     /// Reads a file.
     pub fn read(file: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions").join(file);
-        let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         let cases: Vec<Case> = text.lines().filter(|line| !line.trim().is_empty()).map(Case::read).collect();
         let explainers =
             cases.iter().map(|case| (case.config.to_string(), explainer(&case.config))).collect();
@@ -160,7 +161,9 @@ fn withheld(status: &Value) -> bool {
 }
 
 fn explain(explainer: &Explainer, asked: Map<String, Value>) -> Value {
-    explainer.explain(&Value::Object(asked)).unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
+    explainer
+        .explain(&Value::Object(asked))
+        .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
 }
 
 /// The case that follows a link of what was returned: `take` is a link's relation or a header field's name, `alter`
@@ -168,7 +171,8 @@ fn explain(explainer: &Explainer, asked: Map<String, Value>) -> Value {
 fn follow(then: &Value, got: &Value, before: &Map<String, Value>) -> Option<(Map<String, Value>, Value)> {
     let take = then["take"].as_str()?;
     let returned = &got["returned"];
-    let link = returned["body"]["link"].as_array().into_iter().flatten().find(|link| link["relation"] == take);
+    let link =
+        returned["body"]["link"].as_array().into_iter().flatten().find(|link| link["relation"] == take);
     let url = link.map_or(&returned["headers"][take], |link| &link["url"]).as_str()?;
     let mut target = url.strip_prefix("https://gw.test")?.to_owned();
     if then["alter"] == true {

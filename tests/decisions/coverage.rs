@@ -11,15 +11,13 @@ const REQUIRED: [(&str, &[u16]); 7] = [
     (
         "REST",
         &[
-            0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32, 33, 34, 35,
-            36, 37, 38, 39, 40, 41,
+            0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32,
+            33, 34, 35, 36, 37, 38, 39, 40, 41,
         ],
     ),
     (
         "SRCH",
-        &[
-            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28,
-        ],
+        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28],
     ),
     ("OPS", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 30]),
     ("RESP", &[2, 3, 4, 5, 6, 7, 8, 9]),
@@ -28,8 +26,8 @@ const REQUIRED: [(&str, &[u16]); 7] = [
 
 /// Requirements that say only what is done with a permitted request, so that no decision of theirs is a refusal.
 const ONLY_YES: [&str; 12] = [
-    "OPS-21", "RESP-4", "RESP-6", "RESP-7", "RESP-8", "RESP-9", "SRCH-7", "SRCH-8", "SRCH-9", "SRCH-16", "SRCH-24",
-    "SRCH-27",
+    "OPS-21", "RESP-4", "RESP-6", "RESP-7", "RESP-8", "RESP-9", "SRCH-7", "SRCH-8", "SRCH-9", "SRCH-16",
+    "SRCH-24", "SRCH-27",
 ];
 /// Requirements that only refuse.
 const ONLY_NO: [&str; 0] = [];

@@ -95,10 +95,7 @@ fn lacks(expected: &Value, got: &Value) -> Option<String> {
 /// Each header field as given; `null` means that it is not there.
 fn headers(expected: &Value, got: &Value) -> Option<String> {
     let fields = expected.as_object().expect("header fields");
-    fields
-        .iter()
-        .any(|(name, value)| got.get(name).unwrap_or(&Value::Null) != value)
-        .then(|| got.to_string())
+    fields.iter().any(|(name, value)| got.get(name).unwrap_or(&Value::Null) != value).then(|| got.to_string())
 }
 
 /// Each entry by an `expect` of its own.
