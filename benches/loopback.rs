@@ -101,7 +101,7 @@ impl Bench {
 
     fn nginx(&self) -> Running {
         let config = format!(
-            "daemon off; pid {0}/nginx.pid; error_log stderr warn; worker_processes 1;\nevents {{ worker_connections 1024; }}\nhttp {{ access_log off; keepalive_requests 1000000; default_type application/fhir+json; types {{}}\n server {{ listen 127.0.0.1:{1}; root {0}/site; }} }}\n",
+            "daemon off; master_process off; pid {0}/nginx.pid; error_log stderr warn; worker_processes 1;\nevents {{ worker_connections 1024; }}\nhttp {{ access_log off; keepalive_requests 1000000; default_type application/fhir+json; types {{}}\n server {{ listen 127.0.0.1:{1}; root {0}/site; }} }}\n",
             self.folder.display(),
             self.backend
         );
