@@ -1,0 +1,196 @@
+//! A case: what is asked, what is expected, and by which configuration.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use jiff::Timestamp;
+use pforte::cli::explain::Explainer;
+use pforte::config::{Settings, Source, Surroundings};
+use pforte::gateway::Route;
+use pforte::policy::SealKey;
+use pforte::release::Credentials;
+use serde_json::{Map, Value};
+
+use crate::{expect, laws};
+
+/// The files beside this one.
+pub const FILES: [&str; 8] = [
+    "scopes.jsonl",
+    "interactions.jsonl",
+    "bundles.jsonl",
+    "searches.jsonl",
+    "operations.jsonl",
+    "answers.jsonl",
+    "versions.jsonl",
+    "hostile.jsonl",
+];
+/// The backend's host: it must never reach a client.
+pub const BACKEND: &str = "upstream.internal";
+const NOW: i64 = 1_780_000_000;
+
+/// The configuration of a case: `null`, or an object of `profile`, `fhir_version` and `more` (TOML text).
+pub fn configuration(named: &Value) -> String {
+    let text = |name: &str, default: &str| named[name].as_str().unwrap_or(default).to_owned();
+    let known = ["profile", "fhir_version", "more"];
+    let unknown: Vec<_> =
+        named.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "unknown members of `config`: {unknown:?}");
+    format!(
+        "profile = \"{}\"\n[server]\npublic_url = \"https://gw.test/fhir\"\ninsecure_http = true\n[backend]\n\
+         url = \"http://{BACKEND}/fhir\"\nfhir_version = \"{}\"\n[[authorization_server]]\n\
+         issuer = \"https://as.test\"\nvalidation = \"jwt\"\n{}",
+        text("profile", "smart"),
+        text("fhir_version", "4.0"),
+        text("more", ""),
+    )
+}
+
+fn explainer(named: &Value) -> Explainer {
+    let text = configuration(named);
+    let now = Timestamp::from_second(NOW).expect("a time");
+    let checked = Settings::check(&Source::new("case", text.as_str()), &Surroundings::new(".", now));
+    let (settings, _) = checked.unwrap_or_else(|complaints| panic!("{complaints:?}\n{text}"));
+    let names =
+        settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
+    let key = SealKey::new(&[7; 32]).expect("a key");
+    let route = Route::new(settings.rules, key.into(), Credentials::Gateway).expect("a route");
+    Explainer::new(route, names, now)
+}
+
+/// A file of cases, with an explainer for each configuration in it.
+pub struct Suite {
+    /// The cases in order.
+    pub cases: Vec<Case>,
+    explainers: HashMap<String, Explainer>,
+}
+
+impl Suite {
+    /// Reads a file.
+    #[expect(clippy::disallowed_methods, reason = "the cases are data")]
+    pub fn read(file: &str) -> Self {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions").join(file);
+        let text =
+            std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let cases: Vec<Case> = text.lines().filter(|line| !line.trim().is_empty()).map(Case::read).collect();
+        let explainers =
+            cases.iter().map(|case| (case.config.to_string(), explainer(&case.config))).collect();
+        Self { cases, explainers }
+    }
+}
+
+/// One case.
+pub struct Case {
+    /// Its name.
+    pub id: String,
+    /// The requirements it shows, separated by spaces.
+    pub source: String,
+    /// What is expected.
+    pub expect: Value,
+    config: Value,
+    /// What is done with a link of the answer.
+    then: Vec<Value>,
+    asked: Map<String, Value>,
+}
+
+impl Case {
+    fn read(line: &str) -> Self {
+        let mut asked: Map<String, Value> =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        let mut take = |name: &str| asked.remove(name);
+        let text = |value: Option<Value>| {
+            value.as_ref().and_then(Value::as_str).unwrap_or_else(|| panic!("{line}")).to_owned()
+        };
+        let (source, config, expect) = (text(take("source")), take("config"), take("expect"));
+        let then = take("then").map(|then| then.as_array().expect("`then` is a list").clone());
+        Self {
+            id: text(asked.get("id").cloned()),
+            source,
+            expect: expect.unwrap_or_else(|| panic!("no `expect`: {line}")),
+            config: config.unwrap_or(Value::Null),
+            then: then.unwrap_or_default(),
+            asked,
+        }
+    }
+
+    /// As it is given to `explain`.
+    pub fn line(&self) -> String {
+        Value::Object(self.asked.clone()).to_string()
+    }
+
+    /// Which decisions it expects, of its own request, its entries, and the links followed after it: `true` for a
+    /// permit. An answer that is withheld, or not the backend's 200, is a no.
+    pub fn expectations(&self) -> Vec<bool> {
+        let followed = self.then.iter().map(|then| &then["expect"]);
+        let entries = self.expect["entries"].as_array().into_iter().flatten();
+        std::iter::once(&self.expect)
+            .chain(followed)
+            .chain(entries)
+            .map(|expect| expect["decision"] == "permit" && !withheld(&expect["returned_status"]))
+            .collect()
+    }
+
+    /// Whether it needs no configuration of its own.
+    pub fn plain(&self) -> bool {
+        self.config.is_null()
+    }
+
+    /// What is decided.
+    pub fn decision(&self, suite: &Suite) -> Value {
+        explain(&suite.explainers[&self.config.to_string()], self.asked.clone())
+    }
+
+    /// What is not as expected, of the case and of the links followed after it.
+    pub fn faults(&self, suite: &Suite) -> Vec<String> {
+        let mut got = self.decision(suite);
+        let mut faults = laws::faults(&got);
+        faults.extend(expect::faults(&self.expect, &got));
+        for (step, then) in self.then.iter().enumerate() {
+            let Some((next, expected)) = follow(then, &got, &self.asked) else {
+                faults.push(format!("then {step}: the answer has no such link: {}", got["returned"]));
+                break;
+            };
+            got = explain(&suite.explainers[&self.config.to_string()], next);
+            let more = laws::faults(&got).into_iter().chain(expect::faults(&expected, &got));
+            faults.extend(more.map(|fault| format!("then {step}: {fault}")));
+        }
+        faults
+    }
+}
+
+fn withheld(status: &Value) -> bool {
+    status.as_u64().is_some_and(|status| status >= 400)
+}
+
+fn explain(explainer: &Explainer, asked: Map<String, Value>) -> Value {
+    explainer
+        .explain(&Value::Object(asked))
+        .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
+}
+
+/// The case that follows a link of what was returned: `take` is a link's relation or a header field's name, `alter`
+/// exchanges its last character.
+fn follow(then: &Value, got: &Value, before: &Map<String, Value>) -> Option<(Map<String, Value>, Value)> {
+    let take = then["take"].as_str()?;
+    let returned = &got["returned"];
+    let link =
+        returned["body"]["link"].as_array().into_iter().flatten().find(|link| link["relation"] == take);
+    let url = link.map_or(&returned["headers"][take], |link| &link["url"]).as_str()?;
+    let mut target = url.strip_prefix("https://gw.test")?.to_owned();
+    if then["alter"] == true {
+        // Not the last character, some bits of which mean nothing in base64.
+        let at = target.len() - 8;
+        let other = if target.get(at..).is_some_and(|end| end.starts_with('A')) { "B" } else { "A" };
+        target.replace_range(at..=at, other);
+    }
+    if let Some(more) = then["add"].as_str() {
+        target.push_str(more);
+    }
+    let mut asked = Map::new();
+    asked.insert("method".into(), then.get("method").cloned().unwrap_or_else(|| "GET".into()));
+    asked.insert("target".into(), target.into());
+    asked.insert("claims".into(), then.get("claims").or_else(|| before.get("claims"))?.clone());
+    if let Some(response) = then.get("response") {
+        asked.insert("response".into(), response.clone());
+    }
+    Some((asked, then["expect"].clone()))
+}
