@@ -24,7 +24,7 @@ pub use interaction::{
     Classified, Confine, Criteria, INTERACTIONS, Kind, Letter, NoInteraction, Permission, Segment, Shape,
     classify, is_id,
 };
-pub use negotiation::Wanted;
+pub use negotiation::{Wanted, is_utf8};
 pub use operation::{Answer, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved, Row};
 pub use outline::Format;
 pub use query::{Parameter, QueryError, SearchQuery, decode, split_unescaped};

@@ -17,7 +17,7 @@ use http::{HeaderMap, Method, StatusCode};
 
 use crate::fhir::links::Mapping;
 use crate::fhir::outline::{Bundle, Edits, Kind as ResourceKind, Limits, Outline, Resource};
-use crate::fhir::{BundleAction, FhirVersion, Format, Kind, ResourceType};
+use crate::fhir::{BundleAction, FhirVersion, Format, Kind, ResourceType, is_utf8};
 use crate::policy::{Admit, Content, Duties, Expects, SealKey, Total};
 
 pub use faults::Withheld;
@@ -376,13 +376,7 @@ fn format(headers: &HeaderMap) -> Option<Format> {
     let mut types = headers.get_all(CONTENT_TYPE).iter();
     let (only, None) = (types.next()?, types.next()) else { return None };
     let written = only.to_str().ok()?;
-    let fits = |parameter: &str| {
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        let value = value.trim().trim_matches('"');
-        !name.trim().eq_ignore_ascii_case("charset")
-            || ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
-    };
-    Format::of(written).filter(|_| written.split(';').skip(1).all(fits))
+    Format::of(written).filter(|_| is_utf8(written))
 }
 
 /// Answers a batch of which nothing was sent on.

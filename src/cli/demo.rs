@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use tokio_util::sync::CancellationToken;
 
-use super::run::{House, runtime, stop_on_signal};
+use super::run::{House, Signals, runtime};
 use super::{Failure, files};
 use crate::config::{Settings, Source, Surroundings};
 use crate::demo::{Demo, Options};
@@ -23,6 +23,7 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
     let log = crate::config::Telemetry { log: "warn".to_owned(), log_format: crate::config::LogFormat::Auto };
     let _guard = telemetry::start(&log).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
+        let signals = Signals::take()?;
         let folder = Folder::make()?;
         let listen = free(listen).await;
         let public_url = format!("https://{listen}/fhir");
@@ -31,7 +32,7 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
         let settings = settings(&folder.0, &demo, listen)?;
         let stop = CancellationToken::new();
         let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
-        tokio::spawn(stop_on_signal(stop));
+        tokio::spawn(signals.stop(stop));
         let mut out = io::stdout();
         out.write_all(greeting(&folder.0, &demo, listen).as_bytes())?;
         out.flush()?;

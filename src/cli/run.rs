@@ -37,9 +37,12 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     let guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
+        // Before anything listens: who sees the port open may already send a signal.
+        let signals = Signals::take()?;
+        let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
         let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
-        let watching = tokio::spawn(watch(config.to_owned(), house.shared(), stop.clone()));
-        tokio::spawn(stop_on_signal(stop));
+        let watching = tokio::spawn(watch(config.to_owned(), house.shared(), hangup, stop.clone()));
+        tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
         watching.abort();
         drop(guard);
@@ -47,20 +50,28 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
     })
 }
 
-/// Cancels at the first SIGTERM or SIGINT.
-pub(super) async fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) =
-        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-    else {
-        tracing::error!("signals cannot be received; end the process to stop it");
-        return;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+/// The signals that end a server.
+pub(super) struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    /// From here on they no longer end the process by themselves.
+    pub(super) fn take() -> Result<Self, Failure> {
+        let taken = |kind| signal(kind).map_err(Failure::work);
+        Ok(Self { terminate: taken(SignalKind::terminate())?, interrupt: taken(SignalKind::interrupt())? })
     }
-    tracing::info!("stopping: requests in flight are finished");
-    stop.cancel();
+
+    /// Cancels at the first SIGTERM or SIGINT.
+    pub(super) async fn stop(mut self, stop: CancellationToken) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests in flight are finished");
+        stop.cancel();
+    }
 }
 
 /// A gateway with its sockets taken, ready to serve.
@@ -286,7 +297,12 @@ impl Readiness for Ready {
 }
 
 /// Reloads on SIGHUP and when the file or a certificate changes.
-async fn watch(config: PathBuf, shared: Arc<Shared>, stop: CancellationToken) {
+async fn watch(
+    config: PathBuf,
+    shared: Arc<Shared>,
+    mut hangup: tokio::signal::unix::Signal,
+    stop: CancellationToken,
+) {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let folders = watched(&config, shared.front.gateway().settings());
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -309,7 +325,6 @@ async fn watch(config: PathBuf, shared: Arc<Shared>, stop: CancellationToken) {
             tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
         }
     }
-    let Ok(mut hangup) = signal(SignalKind::hangup()) else { return };
     let mut seen = fingerprint(&config, shared.front.gateway().settings());
     loop {
         tokio::select! {

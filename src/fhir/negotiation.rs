@@ -43,6 +43,18 @@ impl Format {
     }
 }
 
+/// Whether a media type names no character set, or UTF-8, which FHIR and forms are written in. A body that says
+/// otherwise could be read in two ways.
+#[must_use]
+pub fn is_utf8(media_type: &str) -> bool {
+    media_type.split(';').skip(1).all(|parameter| {
+        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+        let value = value.trim().trim_matches('"');
+        !name.trim().eq_ignore_ascii_case("charset")
+            || ["utf-8", "utf8", "us-ascii"].iter().any(|known| value.eq_ignore_ascii_case(known))
+    })
+}
+
 impl Wanted {
     /// What the client of a request wants to read.
     #[must_use]

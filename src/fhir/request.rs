@@ -4,13 +4,13 @@
 //! bytes that were read here.
 
 use bytes::Bytes;
-use http::header::{CONTENT_TYPE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderName, IF_MATCH, IF_MODIFIED_SINCE, IF_NONE_MATCH};
 use http::{HeaderMap, Method};
 
 use crate::fhir::outline::{Limits, Outline, OutlineError};
 use crate::fhir::{
     Classified, Document, FhirVersion, Format, Kind, NoInteraction, QueryError, ResourceType, SearchQuery,
-    Target, TargetError, Wanted, classify,
+    Target, TargetError, Wanted, classify, is_utf8,
 };
 
 /// Why a request cannot be read.
@@ -176,13 +176,19 @@ impl Asked {
         if wanted == Wanted::Other && !content {
             return Err(Unreadable::NotAcceptable);
         }
+        let content_type = text(headers, CONTENT_TYPE, "Content-Type")?;
+        let coded = headers.get_all(CONTENT_ENCODING).iter().any(|coding| coding != "identity");
+        if coded || content_type.as_deref().is_some_and(|written| !is_utf8(written)) {
+            // What is packed or in another character set is not the bytes that were checked.
+            return Err(Unreadable::MediaType { expected: "UTF-8 without a content coding" });
+        }
         Ok(Self {
             method: method.clone(),
             found,
             target,
             wanted,
             conditions: conditions(headers)?,
-            content_type: text(headers, CONTENT_TYPE, "Content-Type")?,
+            content_type,
         })
     }
 

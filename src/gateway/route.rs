@@ -337,10 +337,11 @@ fn mapping(rules: &Rules) -> Result<Mapping, BadBase> {
     let origin: String = rules.public_base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let path = rules.backend_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
     let alias = format!("{origin}{path}");
+    // What is public already stays: it may begin like the backend's base under the public name.
     if alias == rules.public_base || path.is_empty() {
-        Mapping::new(&[&rules.backend_base], &rules.public_base)
+        Mapping::new(&[&rules.backend_base, &rules.public_base], &rules.public_base)
     } else {
-        Mapping::new(&[&rules.backend_base, &alias], &rules.public_base)
+        Mapping::new(&[&rules.backend_base, &alias, &rules.public_base], &rules.public_base)
     }
 }
 

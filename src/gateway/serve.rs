@@ -310,7 +310,9 @@ impl Gateway {
         let (head, body) = response.into_parts();
         let terms = self.route.terms(passage, record.now());
         let opening = release::open(head.status, &head.headers, &passage.duties, &terms);
-        if let Opening::Stream { status, headers, format } = opening.map_err(Rejection::Withheld)? {
+        // A body that has ended already is looked at like any that is here whole: an empty answer is none (RESP-2).
+        let opening = opening.map_err(Rejection::Withheld)?;
+        if let (Opening::Stream { status, headers, format }, false) = (opening, body.is_end_stream()) {
             let rewriter = format.map(|format| Rewriter::new(format, self.route.mapping().clone(), is_uri));
             let mut response = Response::new(ResponseBody::passing(body, rewriter));
             *response.status_mut() = status;

@@ -127,6 +127,7 @@ fn refuse(denial: Denial, needs: Vec<Need>) -> Decision {
 
 fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
     let decided = deciding.duties();
+    let head = deciding.request.asked().method();
     let (needs, unmet) = deciding.needs.settle();
     match (decided, unmet) {
         // What the client lacks is more use to it than which parameter needed it.
@@ -134,6 +135,10 @@ fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
         (_, Some(denial)) | (Err(denial), None) => refuse(denial, needs),
         (Ok(mut duties), None) => {
             duties.binding = Some(crate::policy::Binding::of(holder.grant()));
+            // HEAD brings fields and no content, also as an entry of a batch.
+            if *head == Method::HEAD {
+                duties.expects = Expects::Anything;
+            }
             Decision::Allow(Permit::new(needs, duties))
         }
     }

@@ -101,7 +101,9 @@ pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy:
             continue;
         };
         let relation = link.relation.as_ref().map_or("", |relation| relation.text.as_ref());
-        if relation == "self" || speaks_for_itself(rest, terms) {
+        let readable =
+            if relation == "self" { names_no_cursor(rest) } else { speaks_for_itself(rest, terms) };
+        if readable {
             edits.set(url, &join(terms.public_base, rest));
             continue;
         }
@@ -115,6 +117,45 @@ pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy:
         at += 1;
         !gone.contains(&(at - 1))
     });
+}
+
+/// Whether a `self` link shows what was asked (SRCH-24) and no cursor that only the backend understands: every
+/// control parameter in it is one of FHIR's.
+fn names_no_cursor(rest: &str) -> bool {
+    const CONTROLS: [&str; 29] = [
+        "_at",
+        "_contained",
+        "_containedType",
+        "_content",
+        "_count",
+        "_elements",
+        "_filter",
+        "_format",
+        "_has",
+        "_id",
+        "_include",
+        "_language",
+        "_lastUpdated",
+        "_list",
+        "_maxresults",
+        "_offset",
+        "_pretty",
+        "_profile",
+        "_revinclude",
+        "_score",
+        "_security",
+        "_since",
+        "_sort",
+        "_source",
+        "_summary",
+        "_tag",
+        "_text",
+        "_total",
+        "_type",
+    ];
+    let of_fhir = |code: &str| !code.starts_with('_') || CONTROLS.contains(&code);
+    Target::relative(rest)
+        .is_ok_and(|target| target.query().iter().all(|parameter| of_fhir(parameter.code())))
 }
 
 /// Whether a link is a search or history by parameters that every request may carry.

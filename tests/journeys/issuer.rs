@@ -148,6 +148,28 @@ async fn metadata_and_keys_in_trouble() {
     }
 }
 
+/// DISC-21: metadata that names another issuer, or leads nowhere, is not believed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn metadata_that_is_not_believed() {
+    for (words, members) in [
+        ("another issuer", json!({"issuer": "https://evil.example"})),
+        ("no issuer", json!({"issuer": null})),
+        ("no keys", json!({"jwks_uri": null})),
+        ("keys elsewhere, unreachable", json!({"jwks_uri": "https://127.0.0.1:1/jwks"})),
+        ("keys at a relative address", json!({"jwks_uri": "/jwks"})),
+    ] {
+        let mut house = House::open(Plan { issuer: "timeout = \"1s\"", ..Plan::default() }).await;
+        let token = house.token("system/Patient.r");
+        house.client.read("Patient/pat-01", &token).await.is(200);
+        house.demo.authorization.override_metadata(&members);
+        let findings = house.findings.clone();
+        house.gateway.restart(&findings);
+        let asked = house.client.ask("GET", "Patient/pat-01").bearer(&token).with(words);
+        house.kept_out(asked).await.refused(503, "issuer_unavailable").has("retry-after", "");
+        house.close();
+    }
+}
+
 /// TOK-40 … TOK-46.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn introspection_in_trouble() {

@@ -7,7 +7,8 @@ use pforte::demo::authorization::Claims;
 use pforte::demo::fhir_server::Misbehaviour;
 use serde_json::json;
 
-use crate::house::{House, Plan};
+use crate::house::{HOST, House, Plan};
+use crate::raw::Wire;
 
 /// Longest wait for a reload to be seen.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -198,6 +199,43 @@ async fn in_flight() {
     house.gateway.ended(&findings);
     house.gateway.start();
     house.ask("GET", "Patient/pat-01", "system/*.rs").with("started again").send().await.is(200);
+    house.close();
+}
+
+/// A client that hangs up does not take back what it asked for, and what was done is on record (AUD-1).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hung_up() {
+    let mut house = House::open(Plan::default()).await;
+    house.demo.fhir.misbehave(Misbehaviour::Hang);
+    house.demo.fhir.forget();
+    let mut wire = Wire::open(house.address, house.gateway.certificate()).await;
+    let body = r#"{"resourceType":"Observation","id":"hung-up","status":"final","code":{"text":"x"}}"#;
+    let head = format!(
+        "PUT /fhir/Observation/hung-up HTTP/1.1\r\nHost: {HOST}:{}\r\nAuthorization: Bearer {}\r\n\
+         X-Request-Id: hung-up-1\r\nContent-Type: application/fhir+json\r\nContent-Length: {}\r\n\r\n",
+        house.address.port(),
+        house.token("system/Observation.u"),
+        body.len()
+    );
+    wire.say(format!("{head}{body}").as_bytes()).await;
+    while house.demo.fhir.seen() == 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(wire);
+    // Time for the gateway to see that nobody listens any more: a few round trips.
+    for _ in 0..5 {
+        house.client.ask("GET", ".well-known/smart-configuration").send().await.is(200);
+    }
+    house.demo.fhir.behave();
+    let findings = house.findings.clone();
+    house.gateway.terminate(&findings);
+    let stored = house.demo.fhir.stored("Observation/hung-up").is_some();
+    let events = house.gateway.spool().lines().filter(|line| line.contains("hung-up-1")).count();
+    findings.check(stored, "the backend did not get what was sent to it");
+    findings
+        .check(events == 1, format!("PUT by a client that hung up: expected one audit event, got {events}"));
+    house.gateway.start();
+    house.ask("GET", "Observation/hung-up", "system/*.rs").send().await.is(200);
     house.close();
 }
 

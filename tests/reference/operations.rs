@@ -1,11 +1,16 @@
 //! The table of operations as delivered (contract §6), with HAPI's answers.
 
+use std::time::{Duration, Instant};
+
 use serde_json::json;
 
 use crate::house::House;
 use crate::row::{row, run};
 
 const JSON: &str = "application/fhir+json";
+
+/// Longest wait for HAPI to finish an export.
+const EXPORT_PATIENCE: Duration = Duration::from_secs(90);
 
 /// OPS-1 … OPS-9.
 pub async fn all(house: &mut House<'_>) {
@@ -165,28 +170,47 @@ async fn denied(house: &House<'_>) {
     export(house).await;
 }
 
-/// OPS-7, OPS-20: the status belongs to the client that started it.
+/// OPS-7, OPS-20: status, files and cancellation belong to the client that started the export.
 async fn export(house: &House<'_>) {
     let mine = house.tokens.get("system/*.rs").await;
-    let asked =
-        house.client.ask("GET", "$export?_type=Organization").bearer(&mine).field("prefer", "respond-async");
+    let other = house.stack.opaque("system/*.rs").await;
+    let Some(place) = kick_off(house, &mine, "$export?_type=Organization").await else { return };
+    let stranger = house.client.ask("GET", &place).bearer(&other).with("another client");
+    stranger.send().await.one_of(&[403, 404]);
+    house.client.ask("GET", &place).with("no token").send().await.is(401);
+    // HAPI works on it in its own time; its status is all there is to look at.
+    let begun = Instant::now();
+    let manifest = loop {
+        let answer = house.client.ask("GET", &place).bearer(&mine).with("status of the export").send().await;
+        if answer.status != 202 || begun.elapsed() > EXPORT_PATIENCE {
+            break answer;
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    manifest.is(200).has("content-type", "application/json").holds("\"output\"");
+    let file = manifest.json()["output"][0]["url"].as_str().unwrap_or_default().to_owned();
+    if !file.starts_with(house.client.base()) {
+        manifest.wrong(&format!("files below the public base, not {file}"));
+        return;
+    }
+    let answer = house.client.ask("GET", &file).bearer(&mine).with("file of the export").send().await;
+    answer.is(200).holds("Northgate Hospital").holds("Southgate Clinic");
+    let answer = house.client.ask("GET", &file).bearer(&other).with("file, another client").send().await;
+    answer.one_of(&[403, 404]).lacks("Northgate");
+    house.client.ask("GET", &file).with("file, no token").send().await.is(401);
+
+    let Some(place) = kick_off(house, &mine, "Group/grp-1/$export?_type=Patient").await else { return };
+    let stranger = house.client.ask("DELETE", &place).bearer(&other).with("another client");
+    stranger.send().await.one_of(&[403, 404]);
+    let cancelled = house.client.ask("DELETE", &place).bearer(&mine).with("its own client").send().await;
+    cancelled.one_of(&[200, 202, 204, 404]);
+}
+
+/// Starts an export; gives where its status is.
+async fn kick_off(house: &House<'_>, token: &str, target: &str) -> Option<String> {
+    let asked = house.client.ask("GET", target).bearer(token).field("prefer", "respond-async");
     let answer = asked.field("accept", "application/fhir+json").send().await;
     answer.is(202).has("content-location", house.client.base());
     let place = answer.field("content-location").to_owned();
-    if !place.starts_with(house.client.base()) {
-        return;
-    }
-    let other = house.stack.opaque("system/*.rs").await;
-    house.client.ask("GET", &place).bearer(&other).with("another client").send().await.one_of(&[403, 404]);
-    house.client.ask("GET", &place).with("no token").send().await.is(401);
-    let status = house.client.ask("GET", &place).bearer(&mine).with("its own client").send().await;
-    status.one_of(&[200, 202]);
-    house
-        .client
-        .ask("DELETE", &place)
-        .bearer(&mine)
-        .with("its own client")
-        .send()
-        .await
-        .one_of(&[200, 202, 204, 404]);
+    place.starts_with(house.client.base()).then_some(place)
 }

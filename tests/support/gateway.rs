@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use super::{Client, Findings, folder};
 
 /// Longest wait for the gateway to listen, and to end.
@@ -62,6 +64,11 @@ impl Gateway {
         text(&self.folder.join("log"))
     }
 
+    /// Everything in the audit spool.
+    pub fn spool(&self) -> String {
+        spool(&self.folder.join("audit"))
+    }
+
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
         let line = format!("kill -{name} {}", self.child.id());
@@ -99,7 +106,7 @@ impl Gateway {
     /// Ends it and looks at what it wrote: an event for each request, and no token anywhere (AUD-1, HTTP-21).
     pub fn close(&mut self, client: &Client, findings: &Findings) {
         self.terminate(findings);
-        let (log, spool) = (self.log(), spool(&self.folder.join("audit")));
+        let (log, spool) = (self.log(), self.spool());
         for token in client.tokens() {
             // What stands behind the last point of a JWT is enough to forge it back together from what else is logged.
             let parts: Vec<&str> = token.split('.').collect();
@@ -110,6 +117,13 @@ impl Gateway {
             for (name, text) in [("log", &log), ("audit spool", &spool)] {
                 findings.check(!text.contains(secret), format!("the {name} has the token {token} in it"));
             }
+        }
+        for line in spool.lines().filter(|line| !line.trim().is_empty()) {
+            let event: Value = serde_json::from_str(line).unwrap_or_default();
+            findings.check(
+                event["resourceType"] == "AuditEvent",
+                format!("the audit spool has a line that is no AuditEvent: {line}"),
+            );
         }
         for (request, id) in client.requests() {
             let events = spool.lines().filter(|line| line.contains(&id)).count();

@@ -185,6 +185,7 @@ impl<'a> Reader<'a> {
                     let issues = Box::new(self.held(&child, nesting + 1)?);
                     once(&mut bundle.issues, issues, at, "issues")?;
                 }
+                "contained" => return shape(at, "no `contained`: a Bundle has none"),
                 _ => {
                     self.lexer.skip()?;
                 }
