@@ -15,6 +15,9 @@ use crate::reject::Rejection;
 use crate::release::{self, Answer, Opening};
 use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
 
+/// Why a request without needs is permitted.
+const PUBLIC: &str = "Anybody may do this.";
+
 /// Explains cases by one route.
 #[derive(Debug)]
 pub struct Explainer {
@@ -99,9 +102,10 @@ impl Explainer {
         let mut verdict = Verdict { out: Map::new() };
         verdict.put("id", case.get("id").cloned().unwrap_or(Value::Null));
         verdict.unknown();
-        if let Some(name) = public_document(&asked.target) {
+        if let Some(name) = self.public_document(&asked) {
             verdict.put("decision", json!("permit"));
             verdict.put("interaction", json!(name));
+            verdict.put("reason", json!(PUBLIC));
             return Ok(Value::Object(verdict.out));
         }
         match self.passage(&asked, &mut verdict) {
@@ -112,6 +116,14 @@ impl Explainer {
             Err(rejection) => verdict.denied(&rejection),
         }
         Ok(Value::Object(verdict.out))
+    }
+
+    /// The discovery document, which needs no token (DISC-1) and is served by `discovery` alone.
+    fn public_document(&self, case: &Case) -> Option<&'static str> {
+        let path = case.target.split('?').next().unwrap_or("");
+        let relative = path.strip_prefix(self.route.base_path()).and_then(|rest| rest.strip_prefix('/'));
+        let named = relative.unwrap_or(path) == ".well-known/smart-configuration";
+        (named && matches!(case.method, Method::GET | Method::HEAD)).then_some("smart-configuration")
     }
 
     fn passage(&self, case: &Case, verdict: &mut Verdict) -> Result<Passage, Rejection> {
@@ -270,7 +282,7 @@ impl Verdict {
         let refused =
             passage.duties.entries.iter().filter(|entry| matches!(entry, EntryDuty::Refuse(_))).count();
         let reason = match (refused, passage.needs.is_empty()) {
-            (0, true) => "Anybody may do this.".to_owned(),
+            (0, true) => PUBLIC.to_owned(),
             (0, false) => "The scopes of the access token permit this.".to_owned(),
             (1, _) => "One entry is refused; the rest is carried out.".to_owned(),
             (refused, _) => format!("{refused} entries are refused; the rest is carried out."),
@@ -398,11 +410,6 @@ fn guessed_type(body: &[u8], method: &Method) -> &'static str {
         _ if *method == Method::POST => "application/x-www-form-urlencoded",
         _ => "text/plain",
     }
-}
-
-fn public_document(target: &str) -> Option<&'static str> {
-    let path = target.split('?').next().unwrap_or("");
-    path.ends_with(".well-known/smart-configuration").then_some("smart-configuration")
 }
 
 fn shown_headers(headers: &HeaderMap) -> Value {

@@ -112,7 +112,7 @@ fn json_values(bytes: &[u8], name: &str) -> Vec<String> {
 
 fn xml_values(bytes: &[u8], wanted: &str) -> Vec<String> {
     let mut found = Vec::new();
-    let Ok(mut lexer) = xml::Lexer::new(bytes, json::DEPTH) else { return found };
+    let Ok(mut lexer) = xml::Lexer::within(bytes, json::DEPTH) else { return found };
     while let Ok(Some(token)) = lexer.token() {
         if let xml::Token::Start { name, .. } = token
             && name == wanted
@@ -143,7 +143,7 @@ fn json_parameters(bytes: &[u8]) -> Option<SearchQuery> {
 }
 
 fn xml_parameters(bytes: &[u8]) -> Option<SearchQuery> {
-    let mut lexer = xml::Lexer::new(bytes, json::DEPTH).ok()?;
+    let mut lexer = xml::Lexer::within(bytes, json::DEPTH).ok()?;
     let mut depth = 0_usize;
     let mut name = String::new();
     let mut pairs = SearchQuery::default();

@@ -315,6 +315,7 @@ impl Asked {
         }
         let document = self.resource(body, reading)?;
         self.fits(&document)?;
+        alone(&document)?;
         Ok(Body::Resource(document))
     }
 
@@ -343,6 +344,7 @@ impl Asked {
         }
         let document = self.resource(body, reading)?;
         fhirpath_patch(&document)?;
+        alone(&document)?;
         Ok(Body::Resource(document))
     }
 
@@ -401,6 +403,11 @@ impl FhirRequest {
     }
 }
 
+/// REST-16: a server would search for what a conditional reference names, so it belongs where that search is decided on.
+fn alone(document: &Document) -> Result<(), Unreadable> {
+    if document.conditional_references().is_empty() { Ok(()) } else { Err(Unreadable::ConditionalReference) }
+}
+
 fn empty(body: &Bytes) -> Result<Body, Unreadable> {
     if body.is_empty() { Ok(Body::Empty) } else { Err(Unreadable::UnexpectedBody) }
 }
@@ -437,7 +444,7 @@ fn if_none_exist_query(criteria: &str) -> Result<SearchQuery, Unreadable> {
     Ok(query)
 }
 
-/// Checks a JSON Patch's form; says whether it asks about what is stored (`test`, and `copy` or `move`, which need it).
+/// Checks a JSON Patch's form; says whether it asks about what is stored (`test`).
 fn json_patch(patch: &[u8]) -> Result<bool, Unreadable> {
     const FORM: Unreadable = Unreadable::Patch("a JSON Patch is an array of operations (RFC 6902)");
     // The strict reader first: no duplicate keys, no trailing text.
@@ -450,6 +457,14 @@ fn json_patch(patch: &[u8]) -> Result<bool, Unreadable> {
     for operation in operations {
         let member = |name| operation.get(name).and_then(serde_json::Value::as_str);
         let (op, path) = (member("op").ok_or(FORM)?, member("path").ok_or(FORM)?);
+        // RFC 6901 §3: what is no pointer a lenient server might still follow.
+        let pointer = |path: &str| path.is_empty() || path.starts_with('/');
+        if !pointer(path) || member("from").is_some_and(|from| !pointer(from)) {
+            return Err(FORM);
+        }
+        if operation.get("value").is_some_and(|value| refers(path.rsplit('/').next().unwrap_or(""), value)) {
+            return Err(Unreadable::ConditionalReference);
+        }
         match op {
             "test" => reads = true,
             "add" | "remove" | "replace" | "copy" | "move" => {
@@ -464,6 +479,17 @@ fn json_patch(patch: &[u8]) -> Result<bool, Unreadable> {
     Ok(reads)
 }
 
+/// Whether a value that is to stand under a name has a conditional reference in it (REST-16).
+fn refers(name: &str, value: &serde_json::Value) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::String(text) => name == "reference" && text.contains('?'),
+        Value::Array(items) => items.iter().any(|item| refers(name, item)),
+        Value::Object(members) => members.iter().any(|(name, value)| refers(name, value)),
+        Value::Bool(_) | Value::Null | Value::Number(_) => false,
+    }
+}
+
 /// Checks a FHIRPath Patch's form; says whether a path asks about what is stored (a condition in it).
 fn fhirpath_patch(document: &Document) -> Result<bool, Unreadable> {
     if document.resource_type() != "Parameters" {
@@ -472,8 +498,11 @@ fn fhirpath_patch(document: &Document) -> Result<bool, Unreadable> {
     let paths = document.values_of("valueString");
     let touches_identity = |path: &String| {
         let mut steps = path.split('.');
-        let (_, second, third) = (steps.next(), steps.next(), steps.next());
-        matches!((second, third), (Some("id" | "resourceType"), None))
+        // `Observation.id`, or `id` alone: as a path, or as the name of what is added.
+        matches!(
+            (steps.next(), steps.next(), steps.next()),
+            (Some("id" | "resourceType"), None, _) | (_, Some("id" | "resourceType"), None)
+        )
     };
     if paths.iter().any(touches_identity) {
         return Err(Unreadable::Patch("a patch must not touch the type or the id"));

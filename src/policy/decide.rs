@@ -418,10 +418,15 @@ impl Deciding<'_, '_> {
             self.needs.demand(None, &[Letter::Read]);
         }
         for criterion in criteria {
-            let name = criterion.split('?').next().unwrap_or("");
+            let (name, query) = criterion.split_once('?').unwrap_or((&criterion, ""));
             let resource = self.rules().version().resource_type(name).ok_or(Denial::Subscription)?;
             self.needs.demand(Some(resource), &[Letter::Search]);
             self.needs.demand(Some(resource), &[Letter::Read]);
+            let query = SearchQuery::parse(query).map_err(|_| Denial::Subscription)?;
+            // They are sent as they stand, so they must be such that need no rewriting.
+            if self.inspect(&query, &[resource], Place::Search)? != query {
+                return Err(Denial::Subscription);
+            }
         }
         Ok(())
     }
@@ -434,7 +439,9 @@ impl Deciding<'_, '_> {
             crate::fhir::Format::Json,
             crate::fhir::outline::Limits::default(),
         );
-        if document.map_err(|_| Denial::Provenance)?.resource_type() != "Provenance" {
+        let document = document.map_err(|_| Denial::Provenance)?;
+        // It is stored as it stands: no search may hide in it (REST-16).
+        if document.resource_type() != "Provenance" || !document.conditional_references().is_empty() {
             return Err(Denial::Provenance);
         }
         let provenance = self.rules().version().resource_type("Provenance");
@@ -448,6 +455,11 @@ impl Deciding<'_, '_> {
         let level = level(self.request.asked());
         let row = self.rules().operations.row(&name, level, found.resource_type).cloned();
         let row = row.ok_or_else(|| Denial::OperationUnknown { name: name.clone(), level })?;
+        if self.resource().is_some_and(|t| t.as_str() == "AuditEvent")
+            && matches!(name.as_str(), "$meta-add" | "$meta-delete")
+        {
+            return Err(Denial::AuditProtected);
+        }
         let input = self.request.document().map(crate::fhir::Document::parameters).unwrap_or_default();
         let query = self.request.query();
         let named = named_types(&query.clone().and(&input), self.rules().version())?;

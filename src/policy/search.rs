@@ -148,6 +148,7 @@ impl Inspection<'_, '_> {
             },
             "_sort" if name == "_sort" => self.sort(parameter),
             "_list" if name == "_list" => self.list(parameter).map(|()| Some(parameter.clone())),
+            "_has" if !name.starts_with("_has:") => refused(),
             "_has" => self.path(name, self.types, STEPS, parameter).map(|_| Some(parameter.clone())),
             _ if RESULT.contains(&name) => Ok(Some(parameter.clone())),
             _ if CURSORS.contains(&name) && self.sees_everything() => Ok(Some(parameter.clone())),

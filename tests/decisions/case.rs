@@ -53,7 +53,7 @@ fn explainer(named: &Value) -> Explainer {
     let names =
         settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
     let key = SealKey::new(&[7; 32]).expect("a key");
-    let route = Route::new(settings.rules, std::sync::Arc::new(key), Credentials::Gateway).expect("a route");
+    let route = Route::new(settings.rules, key.into(), Credentials::Gateway).expect("a route");
     Explainer::new(route, names, now)
 }
 
@@ -66,6 +66,7 @@ pub struct Suite {
 
 impl Suite {
     /// Reads a file.
+    #[expect(clippy::disallowed_methods, reason = "the cases are data")]
     pub fn read(file: &str) -> Self {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/decisions").join(file);
         let text =
@@ -178,7 +179,7 @@ fn follow(then: &Value, got: &Value, before: &Map<String, Value>) -> Option<(Map
     if then["alter"] == true {
         // Not the last character, some bits of which mean nothing in base64.
         let at = target.len() - 8;
-        let other = if target[at..].starts_with('A') { "B" } else { "A" };
+        let other = if target.get(at..).is_some_and(|end| end.starts_with('A')) { "B" } else { "A" };
         target.replace_range(at..=at, other);
     }
     if let Some(more) = then["add"].as_str() {
