@@ -4,6 +4,13 @@
 //! Two figures count: answers per second with everything on this machine, and CPU time per answer of the proxy alone,
 //! which does not depend on what the load generator takes.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "a program for people: it ends with words, prints a table and reads /proc"
+)]
+
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -54,7 +61,7 @@ fn main() -> ExitCode {
     let _nginx = bench.nginx();
     let haproxy_port = free_port();
     let pforte_port = free_port();
-    let _set = authorization.set_audience(&format!("https://127.0.0.1:{pforte_port}/fhir"));
+    authorization.set_audience(&format!("https://127.0.0.1:{pforte_port}/fhir"));
     let haproxy = bench.haproxy(haproxy_port);
     let pforte = bench.pforte(pforte_port, authorization.issuer());
     let everything = authorization.mint(Claims::new("system/*.rs"));

@@ -22,70 +22,74 @@ const JSON: (&str, &str) = ("content-type", "application/fhir+json");
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const JSON_PATCH: (&str, &str) = ("content-type", "application/json-patch+json");
 
+/// Method, target, header fields and body of a request, and whether the body fits.
+type Fit = (&'static str, &'static str, &'static [(&'static str, &'static str)], &'static str, bool);
+
+const FITS: &[Fit] = &[
+    ("GET", "Patient/1", &[], "", true),
+    ("GET", "Patient/1", &[], "x", false),
+    ("DELETE", "Patient/1", &[], "{}", false),
+    ("POST", "Patient/_search", &[FORM], "name=x", true),
+    ("POST", "Patient/_search", &[], "", true),
+    ("POST", "Patient/_search", &[JSON], "name=x", false),
+    ("POST", "Patient/_search", &[FORM], "name=%zz", false),
+    (
+        "POST",
+        "Patient/_search",
+        &[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")],
+        "name=x",
+        true,
+    ),
+    ("POST", "Patient", &[JSON, ("content-encoding", "gzip")], r#"{"resourceType":"Patient"}"#, false),
+    (
+        "POST",
+        "Patient",
+        &[("content-type", "application/fhir+json; charset=utf-16")],
+        r#"{"resourceType":"Patient"}"#,
+        false,
+    ),
+    ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient"}"#, true),
+    ("POST", "Patient", &[JSON], r#"{"resourceType":"Observation"}"#, false),
+    ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient","resourceType":"Patient"}"#, false),
+    ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient","gender":"x","Gender":"y"}"#, false),
+    ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient"} x"#, false),
+    ("POST", "Patient", &[JSON], "", false),
+    ("POST", "Patient", &[], r#"{"resourceType":"Patient"}"#, false),
+    ("POST", "Patient", &[("content-type", "text/turtle")], "x", false),
+    (
+        "POST",
+        "Patient",
+        &[("content-type", "application/fhir+xml")],
+        r#"<Patient xmlns="http://hl7.org/fhir"/>"#,
+        true,
+    ),
+    (
+        "POST",
+        "Patient",
+        &[("content-type", "application/fhir+xml")],
+        r#"<!DOCTYPE x><Patient xmlns="http://hl7.org/fhir"/>"#,
+        false,
+    ),
+    ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient","id":"1"}"#, true),
+    ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient","id":"2"}"#, false),
+    ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient"}"#, false),
+    ("PUT", "Patient?identifier=x", &[JSON], r#"{"resourceType":"Patient"}"#, true),
+    ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"replace","path":"/gender","value":"male"}]"#, true),
+    ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"replace","path":"/id","value":"2"}]"#, false),
+    ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"move","from":"/resourceType","path":"/x"}]"#, false),
+    ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"nonsense","path":"/gender"}]"#, false),
+    ("PATCH", "Patient/1", &[JSON_PATCH], r#"{"op":"remove","path":"/gender"}"#, false),
+    ("PATCH", "Patient/1", &[("content-type", "application/xml-patch+xml")], "<diff/>", false),
+    ("POST", "Binary", &[("content-type", "application/pdf")], "%PDF", true),
+    ("POST", "Binary", &[], "%PDF", false),
+    ("POST", "Observation/$lastn", &[], "", true),
+    ("POST", "Observation/$lastn", &[("content-type", "text/plain")], "x", false),
+];
+
 /// REST-4, REST-5, REST-9, REST-10, REST-14: which bodies fit which interaction.
 #[test]
 fn bodies_fit_their_interaction() {
-    let table: &[(&str, &str, &[(&'static str, &str)], &str, bool)] = &[
-        ("GET", "Patient/1", &[], "", true),
-        ("GET", "Patient/1", &[], "x", false),
-        ("DELETE", "Patient/1", &[], "{}", false),
-        ("POST", "Patient/_search", &[FORM], "name=x", true),
-        ("POST", "Patient/_search", &[], "", true),
-        ("POST", "Patient/_search", &[JSON], "name=x", false),
-        ("POST", "Patient/_search", &[FORM], "name=%zz", false),
-        (
-            "POST",
-            "Patient/_search",
-            &[("content-type", "application/x-www-form-urlencoded; charset=UTF-8")],
-            "name=x",
-            true,
-        ),
-        ("POST", "Patient", &[JSON, ("content-encoding", "gzip")], r#"{"resourceType":"Patient"}"#, false),
-        (
-            "POST",
-            "Patient",
-            &[("content-type", "application/fhir+json; charset=utf-16")],
-            r#"{"resourceType":"Patient"}"#,
-            false,
-        ),
-        ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient"}"#, true),
-        ("POST", "Patient", &[JSON], r#"{"resourceType":"Observation"}"#, false),
-        ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient","resourceType":"Patient"}"#, false),
-        ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient","gender":"x","Gender":"y"}"#, false),
-        ("POST", "Patient", &[JSON], r#"{"resourceType":"Patient"} x"#, false),
-        ("POST", "Patient", &[JSON], "", false),
-        ("POST", "Patient", &[], r#"{"resourceType":"Patient"}"#, false),
-        ("POST", "Patient", &[("content-type", "text/turtle")], "x", false),
-        (
-            "POST",
-            "Patient",
-            &[("content-type", "application/fhir+xml")],
-            r#"<Patient xmlns="http://hl7.org/fhir"/>"#,
-            true,
-        ),
-        (
-            "POST",
-            "Patient",
-            &[("content-type", "application/fhir+xml")],
-            r#"<!DOCTYPE x><Patient xmlns="http://hl7.org/fhir"/>"#,
-            false,
-        ),
-        ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient","id":"1"}"#, true),
-        ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient","id":"2"}"#, false),
-        ("PUT", "Patient/1", &[JSON], r#"{"resourceType":"Patient"}"#, false),
-        ("PUT", "Patient?identifier=x", &[JSON], r#"{"resourceType":"Patient"}"#, true),
-        ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"replace","path":"/gender","value":"male"}]"#, true),
-        ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"replace","path":"/id","value":"2"}]"#, false),
-        ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"move","from":"/resourceType","path":"/x"}]"#, false),
-        ("PATCH", "Patient/1", &[JSON_PATCH], r#"[{"op":"nonsense","path":"/gender"}]"#, false),
-        ("PATCH", "Patient/1", &[JSON_PATCH], r#"{"op":"remove","path":"/gender"}"#, false),
-        ("PATCH", "Patient/1", &[("content-type", "application/xml-patch+xml")], "<diff/>", false),
-        ("POST", "Binary", &[("content-type", "application/pdf")], "%PDF", true),
-        ("POST", "Binary", &[], "%PDF", false),
-        ("POST", "Observation/$lastn", &[], "", true),
-        ("POST", "Observation/$lastn", &[("content-type", "text/plain")], "x", false),
-    ];
-    for (method, target, headers, body, fits) in table {
+    for (method, target, headers, body, fits) in FITS {
         let read = read(method, target, headers, body);
         assert_eq!(read.is_ok(), *fits, "{method} {target} {headers:?} {body}: {read:?}");
     }
