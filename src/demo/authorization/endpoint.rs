@@ -36,7 +36,7 @@ pub enum Misbehaviour {
     Close,
     /// Waits, then answers properly.
     Delay(Duration),
-    /// Answers properly, but not before [`AuthorizationServer::behave`] is called.
+    /// Answers properly, but not before `AuthorizationServer::behave` is called.
     Hold,
 }
 
