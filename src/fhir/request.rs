@@ -349,7 +349,12 @@ impl Asked {
     }
 
     fn input(&self, body: Bytes, reading: Reading<'_>) -> Result<Body, Unreadable> {
-        if body.is_empty() { Ok(Body::Empty) } else { self.resource(body, reading).map(Body::Resource) }
+        if body.is_empty() {
+            return Ok(Body::Empty);
+        }
+        let document = self.resource(body, reading)?;
+        alone(&document)?;
+        Ok(Body::Resource(document))
     }
 }
 
@@ -506,6 +511,15 @@ fn fhirpath_patch(document: &Document) -> Result<bool, Unreadable> {
     };
     if paths.iter().any(touches_identity) {
         return Err(Unreadable::Patch("a patch must not touch the type or the id"));
+    }
+    // `Patient?identifier=x` as the new value of a `reference` (REST-16); no path holds a `?`.
+    let searches = |text: &String| {
+        text.split_once('?')
+            .is_some_and(|(name, _)| !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic()))
+    };
+    let values = [paths.as_slice(), &document.values_of("valueUri"), &document.values_of("valueUrl")];
+    if values.into_iter().flatten().any(searches) {
+        return Err(Unreadable::ConditionalReference);
     }
     Ok(paths.iter().any(|path| path.contains(['(', '=', '<', '>', '~', '|'])))
 }

@@ -84,6 +84,20 @@ const FITS: &[Fit] = &[
     ("POST", "Binary", &[], "%PDF", false),
     ("POST", "Observation/$lastn", &[], "", true),
     ("POST", "Observation/$lastn", &[("content-type", "text/plain")], "x", false),
+    (
+        "POST",
+        "Observation/$validate",
+        &[JSON],
+        r#"{"resourceType":"Observation","subject":{"reference":"Patient/1"}}"#,
+        true,
+    ),
+    (
+        "POST",
+        "Observation/$validate",
+        &[JSON],
+        r#"{"resourceType":"Observation","subject":{"reference":"Patient?a=b"}}"#,
+        false,
+    ),
 ];
 
 /// REST-4, REST-5, REST-9, REST-10, REST-14: which bodies fit which interaction.
@@ -118,6 +132,8 @@ fn patches_that_read() {
         assert_eq!(request.patch_reads(), reads, "{body}");
     }
     assert!(read("PATCH", "Patient/1", &[JSON], &fhirpath("Patient.id")).is_err(), "the id is not patched");
+    let searching = read("PATCH", "Patient/1", &[JSON], &fhirpath("Organization?identifier=x"));
+    assert_eq!(searching.err(), Some(Unreadable::ConditionalReference), "REST-16");
 }
 
 /// REST-30 … REST-40: what an entry may ask, and the neighbour that is refused by itself.
