@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 
-use crate::fhir::outcome::{Issue, OperationOutcome};
+use crate::fhir::outcome::{Issue, OperationOutcome, sentence};
 use crate::fhir::{NoInteraction, TargetError, Unreadable};
 use crate::policy::{Denial, EntryRefusal, Refused};
 use crate::release::Withheld;
@@ -480,11 +480,4 @@ fn unreadable_words(unreadable: &Unreadable) -> Words {
         | Unreadable::Header(_) => (StatusCode::BAD_REQUEST, "invalid"),
     };
     Words::new(status, code, sentence(&unreadable.to_string()))
-}
-
-/// A message as a sentence: a capital first, a full stop last.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    first.chain(chars).chain(['.']).collect()
 }

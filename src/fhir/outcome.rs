@@ -205,6 +205,14 @@ fn xml_element(name: &str, value: &str, out: &mut Vec<u8>) {
     out.extend_from_slice(b"\"/>");
 }
 
+/// A message as a sentence: a capital first, a full stop last.
+#[must_use]
+pub fn sentence(message: &str) -> String {
+    let mut chars = message.chars();
+    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
+    first.chain(chars).chain(['.']).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

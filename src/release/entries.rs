@@ -4,6 +4,7 @@
 use http::StatusCode;
 
 use super::{Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links};
+use crate::fhir::outcome::sentence;
 use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Step};
 use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
 use crate::policy::{Content, Denial, Duties, EntryDuty, EntryRefusal, Expects};
@@ -241,12 +242,6 @@ fn words(why: &EntryRefusal) -> (StatusCode, &'static str, String) {
             (StatusCode::FORBIDDEN, "forbidden", text)
         }
     }
-}
-
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(char::to_uppercase).into_iter().flatten();
-    first.chain(chars).chain(['.']).collect()
 }
 
 fn withheld_entry(format: Format) -> Vec<u8> {
