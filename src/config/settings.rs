@@ -13,6 +13,30 @@ use url::Url;
 use crate::fhir::FhirVersion;
 use crate::policy::Rules;
 
+/// Every capability of SMART App Launch 2.2; others are full URIs (DISC-7).
+pub const CAPABILITIES: [&str; 20] = [
+    "authorize-post",
+    "client-confidential-asymmetric",
+    "client-confidential-symmetric",
+    "client-public",
+    "context-banner",
+    "context-ehr-encounter",
+    "context-ehr-patient",
+    "context-standalone-encounter",
+    "context-standalone-patient",
+    "context-style",
+    "launch-ehr",
+    "launch-standalone",
+    "permission-offline",
+    "permission-online",
+    "permission-patient",
+    "permission-user",
+    "permission-v1",
+    "permission-v2",
+    "smart-app-state",
+    "sso-openid-connect",
+];
+
 /// Everything the gateway runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {

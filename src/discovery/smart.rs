@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::config::Validation;
+use crate::config::{CAPABILITIES, Validation};
 use crate::fhir::{FhirVersion, Letter, SearchQuery};
 
 /// Members that are URLs, in the order they are printed.
@@ -30,30 +30,6 @@ const LISTS: [&str; 5] = [
     "scopes_supported",
     "token_endpoint_auth_methods_supported",
     "token_endpoint_auth_signing_alg_values_supported",
-];
-
-/// Every capability of SMART App Launch 2.2; others are full URIs (DISC-7).
-const CAPABILITIES: [&str; 20] = [
-    "authorize-post",
-    "client-confidential-asymmetric",
-    "client-confidential-symmetric",
-    "client-public",
-    "context-banner",
-    "context-ehr-encounter",
-    "context-ehr-patient",
-    "context-standalone-encounter",
-    "context-standalone-patient",
-    "context-style",
-    "launch-ehr",
-    "launch-standalone",
-    "permission-offline",
-    "permission-online",
-    "permission-patient",
-    "permission-user",
-    "permission-v1",
-    "permission-v2",
-    "smart-app-state",
-    "sso-openid-connect",
 ];
 
 /// Whether a member's value has the JSON type and form that it must have.

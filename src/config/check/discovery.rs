@@ -6,33 +6,9 @@ use url::Url;
 use super::Check;
 use super::web::{PlainHttp, Query};
 use crate::config::file::Discovery;
-use crate::config::settings::Profile;
+use crate::config::settings::{CAPABILITIES, Profile};
 use crate::config::shape::nearest;
 use crate::scope::{Reader, Scope};
-
-/// Every capability of SMART App Launch 2.2.
-const CAPABILITIES: [&str; 20] = [
-    "authorize-post",
-    "client-confidential-asymmetric",
-    "client-confidential-symmetric",
-    "client-public",
-    "context-banner",
-    "context-ehr-encounter",
-    "context-ehr-patient",
-    "context-standalone-encounter",
-    "context-standalone-patient",
-    "context-style",
-    "launch-ehr",
-    "launch-standalone",
-    "permission-offline",
-    "permission-online",
-    "permission-patient",
-    "permission-user",
-    "permission-v1",
-    "permission-v2",
-    "smart-app-state",
-    "sso-openid-connect",
-];
 
 fn has(list: Option<&Vec<String>>, member: &str) -> bool {
     list.is_some_and(|list| list.iter().any(|item| item == member))
