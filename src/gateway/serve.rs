@@ -22,7 +22,7 @@ use crate::config::{BackendCredentials, OnAuditFailure, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
 use crate::fhir::links::{BadBase, Rewriter};
-use crate::fhir::{Format, Kind, SearchQuery};
+use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
 use crate::listener::{Connection, Refusal, Service};
@@ -138,16 +138,11 @@ impl Gateway {
             return self.finish(response, &head.headers, request_id.as_str(), Content::Plain);
         }
         let mut record = Record::open(request_id.as_str(), &head, peer, now);
-        let mut answered = match self.answer(&head, body, &mut record).await {
+        let answered = match self.answer(&head, body, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
         };
-        record.status(answered.response.status());
-        if let Some(failed) = self.seal(&record).await {
-            answered = self.refused(&failed, raw, &head, &mut record);
-        }
-        self.count(&record, answered.response.status());
-        self.finish(answered.response, &head.headers, request_id.as_str(), answered.content)
+        self.conclude(answered, raw, &head, record).await
     }
 
     /// Answers a request whose head is not admissible.
@@ -166,13 +161,24 @@ impl Gateway {
         let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
         let request_id = RequestId::fresh();
         let mut record = Record::open(request_id.as_str(), &head, peer, now);
-        let mut answered = self.refused(&rejection, "", &head, &mut record);
+        let answered = self.refused(&rejection, "", &head, &mut record);
+        self.conclude(answered, "", &head, record).await
+    }
+
+    /// Every answer that was asked for in FHIR's name ends here: written down, counted, and with the fields of all.
+    async fn conclude(
+        &self,
+        mut answered: Answered,
+        raw: &str,
+        head: &Parts,
+        mut record: Record,
+    ) -> Response<ResponseBody> {
         record.status(answered.response.status());
         if let Some(failed) = self.seal(&record).await {
-            answered = self.refused(&failed, "", &head, &mut record);
+            answered = self.refused(&failed, raw, head, &mut record);
         }
         self.count(&record, answered.response.status());
-        self.finish(answered.response, &head.headers, request_id.as_str(), Content::Plain)
+        self.finish(answered.response, &head.headers, record.request_id(), answered.content)
     }
 
     /// Public documents and preflights: nothing of FHIR is asked.
@@ -213,13 +219,13 @@ impl Gateway {
     }
 
     async fn answer(&self, head: &Parts, body: Incoming, record: &mut Record) -> Result<Answered, Rejection> {
-        let (raw, now) = (raw_target(head), record.now());
-        let question = self.route.ask(&head.method, raw, &head.headers)?;
+        let now = record.now();
+        let question = self.route.ask(&head.method, raw_target(head), &head.headers)?;
         record.asked(&question);
         if question.kind() == Kind::Capabilities {
             return self.capabilities(&question, head, record).await;
         }
-        let caller = self.caller(head, raw, now).await?;
+        let caller = self.caller(head, &question, now).await?;
         let Caller::Holder(grant) = &caller else {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
@@ -260,9 +266,12 @@ impl Gateway {
         Ok(())
     }
 
-    async fn caller(&self, head: &Parts, raw: &str, now: Timestamp) -> Result<Caller, Rejection> {
-        let query = raw.split_once('?').map_or("", |(_, query)| query);
-        let in_query = SearchQuery::parse(query).is_ok_and(|query| query.first("access_token").is_some());
+    async fn caller(&self, head: &Parts, question: &Question, now: Timestamp) -> Result<Caller, Rejection> {
+        let in_query = match question {
+            Question::Fhir(asked) => asked.target().query().first("access_token").is_some(),
+            // Nothing but the wanted format stands beside a link.
+            Question::Link { .. } => false,
+        };
         let presented =
             Presented::from_request(&head.headers, in_query).map_err(Rejection::Unauthenticated)?;
         let claims = self.issuers.verify(&presented, now).await.map_err(Rejection::Unauthenticated)?;
