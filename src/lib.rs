@@ -6,6 +6,7 @@
 
 // What we know: pure rooms.
 pub mod fhir;
+pub mod matching;
 pub mod scope;
 pub mod token;
 pub mod policy;

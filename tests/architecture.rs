@@ -26,13 +26,14 @@ use Imports::{Above, Only};
 use Rank::{Pure, Shell};
 
 /// The table, in its order.
-const TABLE: [(&str, Rank, Imports); 19] = [
+const TABLE: [(&str, Rank, Imports); 20] = [
     ("fhir", Pure, Only(&[])),
+    ("matching", Pure, Only(&["fhir"])),
     ("scope", Pure, Only(&["fhir"])),
     ("token", Pure, Only(&["fhir", "scope"])),
-    ("policy", Pure, Only(&["fhir", "scope", "token"])),
+    ("policy", Pure, Only(&["fhir", "matching", "scope", "token"])),
     ("rewrite", Pure, Only(&["fhir", "policy"])),
-    ("release", Pure, Only(&["fhir", "policy"])),
+    ("release", Pure, Only(&["fhir", "matching", "policy"])),
     ("audit", Pure, Only(&["fhir"])),
     ("config", Shell, Only(&["fhir", "scope", "token", "policy"])),
     ("telemetry", Shell, Only(&["config"])),
