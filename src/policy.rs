@@ -21,6 +21,7 @@ pub use denial::{Denial, EntryRefusal, Extent, Need, Refused};
 pub use permit::{Admit, Content, Duties, EntryDuty, Expects, Permit, Total};
 pub use reach::{Barred, Holder, Reach};
 pub use rules::{
-    EncounterContext, Limit, Malformed, PatientRules, Rule, Rules, Test, Unmatched, UpdateCreates, When,
+    CompartmentSearch, EncounterContext, Limit, LinkedPatients, Malformed, PatientRules, Rule, Rules, Test,
+    Unmatched, UpdateCreates, When,
 };
 pub use seal::{Binding, LINK_PARAMETER, Leads, Link, SealKey, Terms};

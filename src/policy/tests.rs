@@ -18,12 +18,14 @@ fn rules() -> Rules {
             shared_types: Vec::new(),
             update_creates: UpdateCreates::No,
             unmatched: Unmatched::NotFound,
+            linked: LinkedPatients::Hidden,
         },
         limits: Vec::new(),
         operations: OperationTable::delivered(),
         public_base: "https://gw.test/fhir".into(),
         backend_base: "http://upstream.internal/fhir".into(),
         bundle_entries: 100,
+        compartment_search: CompartmentSearch::Off,
     }
 }
 

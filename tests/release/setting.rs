@@ -6,7 +6,10 @@ use jiff::Timestamp;
 use pforte::fhir::links::Rewriter;
 use pforte::fhir::{FhirVersion, Format, OperationTable, Target};
 use pforte::gateway::{Passage, Route, is_uri};
-use pforte::policy::{EncounterContext, Malformed, PatientRules, Rules, SealKey, Unmatched, UpdateCreates};
+use pforte::policy::{
+    CompartmentSearch, EncounterContext, LinkedPatients, Malformed, PatientRules, Rules, SealKey, Unmatched,
+    UpdateCreates,
+};
 use pforte::release::{self, Answer, Credentials, Opening};
 use pforte::scope::Reader;
 use pforte::token::{Caller, ClaimNames, Grant, Reading};
@@ -27,12 +30,14 @@ pub fn rules(backend: &str) -> Rules {
             shared_types: Vec::new(),
             update_creates: UpdateCreates::No,
             unmatched: Unmatched::NotFound,
+            linked: LinkedPatients::Hidden,
         },
         limits: Vec::new(),
         operations: OperationTable::delivered(),
         public_base: PUBLIC.into(),
         backend_base: backend.into(),
         bundle_entries: 100,
+        compartment_search: CompartmentSearch::Off,
     }
 }
 
