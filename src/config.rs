@@ -118,6 +118,20 @@ pub(crate) mod tests {
         assert_eq!(isik.rules.malformed, Malformed::Ignore);
     }
 
+    /// COMP-6: linked patients are hidden unless the file says otherwise.
+    #[test]
+    fn linked_patients() {
+        use crate::policy::LinkedPatients;
+        let table = [
+            ("", LinkedPatients::Hidden),
+            ("[patient]\nlinked_patients = false\n", LinkedPatients::Hidden),
+            ("[patient]\nlinked_patients = true\n", LinkedPatients::Visible),
+        ];
+        for (more, expected) in table {
+            assert_eq!(settings(more).rules.patient.linked, expected, "{more}");
+        }
+    }
+
     /// `audience` defaults to the public URL; opaque tokens go to the only server that introspects.
     #[test]
     fn defaults_that_depend_on_other_keys() {

@@ -14,10 +14,6 @@ impl Check<'_> {
         if let Some(dpop) = &file.dpop {
             self.dpop(dpop);
         }
-        if file.patient.as_ref().and_then(|patient| patient.linked_patients) == Some(true) {
-            let mend = "write `false`: `patient/` scopes then reach the launch patient only";
-            self.wrong("patient.linked_patients", "`false`: `true` is not available in this version", mend);
-        }
         // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
         let kinds: Vec<_> = (1..)
             .map(|i| format!("audit.sink[{i}].kind"))
