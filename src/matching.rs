@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use crate::fhir::FhirVersion;
 
-pub use compartment::{belongs, belongs_by_subject, points_only_at, subject_parameters};
+pub use compartment::{belongs, belongs_by_subject, denoted, points_only_at, references, subject_parameters};
 pub use criterion::{Criterion, Means, Unusable};
 
 /// Where a resource stands: what turns its references into identities (COMP-7).

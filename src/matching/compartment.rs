@@ -38,3 +38,24 @@ pub fn subject_parameters(version: FhirVersion, resource: ResourceType) -> Vec<&
     let _ = (version, resource);
     Vec::new()
 }
+
+/// The local resource that a literal reference denotes (COMP-7); nothing when it leads elsewhere, or to no type of the
+/// served version.
+#[must_use]
+pub fn denoted(reference: &str, site: &Site<'_>) -> Option<(ResourceType, String)> {
+    let _ = (reference, site);
+    None
+}
+
+/// The ids of all resources of one type that a reference parameter of a resource denotes; nothing when one of its
+/// references could be of that type but leads to none that is known.
+#[must_use]
+pub fn references(
+    of: (ResourceType, &str),
+    target: ResourceType,
+    resource: Element<'_>,
+    site: &Site<'_>,
+) -> Option<Vec<String>> {
+    let _ = (of, target, resource, site);
+    None
+}

@@ -14,7 +14,12 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fhir::{FhirVersion, Letter, ResourceType};
+use std::sync::Arc;
+
+use crate::fhir::{FhirVersion, Letter, Parameter, ResourceType};
+use crate::matching::Criterion;
+use crate::policy::admission::By;
+use crate::policy::permit::{Counting, Join, SearchDuty};
 use crate::token::Grant;
 
 /// The query parameter of the public base that carries a sealed link.
@@ -79,9 +84,73 @@ pub struct Link {
     /// What the request that led here needed: type (or `*`) and letters, any one of which is enough.
     #[serde(rename = "n")]
     needs: Vec<(String, String)>,
+    /// By which permission what it leads to may be shown: `r`, `s`, or either of them.
+    #[serde(rename = "y", skip_serializing_if = "Option::is_none", default)]
+    by: Option<char>,
+    /// How its matches are held against the grant.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none", default)]
+    search: Option<Search>,
     /// When it stops working, in seconds since 1970.
     #[serde(rename = "x")]
     expires: i64,
+}
+
+/// A [`SearchDuty`] in words that outlive a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Search {
+    #[serde(rename = "t")]
+    searched: Vec<String>,
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty", default)]
+    reversed: Vec<String>,
+    #[serde(rename = "j", skip_serializing_if = "Vec::is_empty", default)]
+    joins: Vec<(String, String, String)>,
+    #[serde(rename = "p", skip_serializing_if = "Vec::is_empty", default)]
+    pins: Vec<(String, String, String)>,
+    #[serde(rename = "c", skip_serializing_if = "std::ops::Not::not", default)]
+    counting: bool,
+}
+
+impl Search {
+    fn of(duty: &SearchDuty) -> Self {
+        let names = |types: &[ResourceType]| types.iter().map(|t| t.as_str().to_owned()).collect();
+        let join = |join: &Join| (join.from.to_string(), join.code.clone(), join.to.to_string());
+        let pin = |criterion: &Criterion| {
+            let parameter = criterion.parameter();
+            (criterion.resource().to_string(), parameter.name().to_owned(), parameter.value().to_owned())
+        };
+        Self {
+            searched: names(&duty.searched),
+            reversed: names(&duty.reversed),
+            joins: duty.joins.iter().map(join).collect(),
+            pins: duty.pins.iter().map(pin).collect(),
+            counting: duty.counting == Counting::Only,
+        }
+    }
+
+    fn duty(&self, version: FhirVersion) -> Option<SearchDuty> {
+        let types = |names: &[String]| {
+            names.iter().map(|name| version.resource_type(name)).collect::<Option<Vec<_>>>()
+        };
+        let join = |(from, code, to): &(String, String, String)| {
+            let (from, to) = (version.resource_type(from)?, version.resource_type(to)?);
+            Some(Join { from, code: code.clone(), to })
+        };
+        let pin = |(of, name, value): &(String, String, String)| {
+            Criterion::new(
+                version,
+                version.resource_type(of)?,
+                &Parameter::new(name.as_str(), value.as_str()),
+            )
+            .ok()
+        };
+        Some(SearchDuty {
+            searched: types(&self.searched)?,
+            reversed: types(&self.reversed)?,
+            joins: self.joins.iter().map(join).collect::<Option<_>>()?,
+            pins: self.pins.iter().map(pin).collect::<Option<_>>()?,
+            counting: if self.counting { Counting::Only } else { Counting::No },
+        })
+    }
 }
 
 impl Link {
@@ -93,7 +162,28 @@ impl Link {
             target,
             binding: terms.binding.clone(),
             needs: terms.needs.clone(),
+            by: match terms.by {
+                By::Either => None,
+                By::Read => Some('r'),
+                By::Search => Some('s'),
+            },
+            search: terms.search.as_deref().map(Search::of),
             expires: terms.expires,
+        }
+    }
+
+    /// By which permission what it leads to may be shown, and how its matches are held against the grant; nothing when
+    /// it names a type or parameter that this version does not have.
+    pub(super) fn search(&self, version: FhirVersion) -> Option<(By, Option<SearchDuty>)> {
+        let by = match self.by {
+            None => By::Either,
+            Some('r') => By::Read,
+            Some('s') => By::Search,
+            Some(_) => return None,
+        };
+        match &self.search {
+            None => Some((by, None)),
+            Some(search) => Some((by, Some(search.duty(version)?))),
         }
     }
 
@@ -124,6 +214,10 @@ pub struct Terms {
     pub binding: Binding,
     /// What the request needed.
     pub needs: Vec<(String, String)>,
+    /// By which permission what they lead to may be shown.
+    pub by: By,
+    /// How its matches are held against the grant.
+    pub search: Option<Arc<SearchDuty>>,
     /// When they stop working, in seconds since 1970.
     pub expires: i64,
 }
@@ -167,7 +261,13 @@ mod tests {
     fn link() -> Link {
         let binding =
             Binding { client: Some("app".into()), subject: None, issuer: None, patient: Some("p1".into()) };
-        let terms = Terms { binding, needs: vec![("Patient".into(), "s".into())], expires: 100 };
+        let terms = Terms {
+            binding,
+            needs: vec![("Patient".into(), "s".into())],
+            by: By::Either,
+            search: None,
+            expires: 100,
+        };
         Link::new(Leads::Page, "?_getpages=abc".into(), &terms)
     }
 
