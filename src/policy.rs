@@ -31,7 +31,7 @@ pub use decide::{Decision, before_body, decide, decide_link};
 pub use denial::{Denial, EntryRefusal, Extent, Need, Refused};
 pub use facts::{Complete, Facts, Found, Question, Stored, Version};
 pub use permit::{Content, Counting, Duties, EntryDuty, Expects, Join, Permit, SearchDuty, Total, WriteDuty};
-pub use plan::Part;
+pub use plan::{Part, State};
 pub use reach::{Barred, Holder, Reach};
 pub use rules::{
     CompartmentSearch, EncounterContext, Limit, LinkedPatients, Malformed, PatientRules, Rule, Rules, Test,

@@ -328,7 +328,11 @@ fn withheld_words(withheld: &Withheld) -> Words {
             let text = "The FHIR server did not answer in time.";
             return Words::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text);
         }
-        Withheld::BackendFailed(_) => "The FHIR server failed.",
+        Withheld::PartRefused(status) if status.is_client_error() => {
+            let text = "The FHIR server refused the search.";
+            return Words::new(*status, "invalid", text);
+        }
+        Withheld::BackendFailed(_) | Withheld::PartRefused(_) => "The FHIR server failed.",
         Withheld::BackendRefused(_) => "The FHIR server does not let the gateway in.",
         Withheld::Redirected(_) => "The FHIR server answered with a redirect.",
         Withheld::Empty
@@ -348,6 +352,7 @@ fn withheld_id(withheld: &Withheld) -> &'static str {
         Withheld::Encoded => "answer_encoded",
         Withheld::NotFhir => "answer_not_fhir",
         Withheld::OutOfScope => "answer_out_of_scope",
+        Withheld::PartRefused(_) => "backend_refused_search",
         Withheld::Redirected(_) => "answer_redirected",
         Withheld::Unmatched(unmatched) => unmatched_id(*unmatched),
         Withheld::Unreadable(_) => "answer_unreadable",

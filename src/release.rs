@@ -11,6 +11,7 @@ mod faults;
 mod fields;
 mod links;
 mod reached;
+mod union;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
@@ -23,6 +24,7 @@ use crate::matching::Site;
 use crate::policy::{Admit, By, Content, Duties, Expects, Facts, Question, SealKey, Total};
 
 pub use faults::Withheld;
+pub use union::Union;
 
 /// A backend's answer, read whole.
 #[derive(Debug, Clone)]

@@ -10,10 +10,8 @@ use http::header::{
 use http::{HeaderMap, Method};
 
 use crate::fhir::outline::{Edits, EntryRequest, Limits, Outline, Step};
-use crate::fhir::{
-    Asked, Body, BundleRequest, FhirRequest, Format, Kind, Parameter, SearchQuery, Target, Wanted,
-};
-use crate::policy::{Content, Duties, EntryDuty, Expects, Leads, Link, Permit, Question};
+use crate::fhir::{Asked, Body, BundleRequest, FhirRequest, Format, Kind, SearchQuery, Target, Wanted};
+use crate::policy::{Content, Duties, EntryDuty, Expects, Leads, Link, Part, Permit, Question, State};
 
 /// A request that may leave. Only a permit buys one.
 #[derive(Debug, Clone)]
@@ -103,6 +101,32 @@ pub fn confine(request: &FhirRequest, permit: Permit, bases: Bases<'_>) -> (Opti
     (Some(Outbound { method, target, headers, body }), duties)
 }
 
+/// The request for one part of a search that became several: the first one's, aimed at the part.
+#[must_use]
+pub fn part(first: &Outbound, part: &Part, bases: Bases<'_>) -> Option<Outbound> {
+    let mut outbound = first.clone();
+    match &part.state {
+        State::Done => return None,
+        State::Begin if first.method == Method::POST => {
+            let mut path = part.path.clone();
+            path.push("_search".to_owned());
+            outbound.target = Target::from_parts(path, SearchQuery::default()).to_string();
+            outbound.body = Bytes::from(in_backend_words(part.query.clone(), bases).to_string());
+        }
+        State::Begin => {
+            let query = in_backend_words(part.query.clone(), bases);
+            outbound.target = Target::from_parts(part.path.clone(), query).to_string();
+        }
+        State::Page(target, _) => {
+            outbound.method = Method::GET;
+            outbound.target.clone_from(target);
+            outbound.headers.remove(CONTENT_TYPE);
+            outbound.body = Bytes::new();
+        }
+    }
+    Some(outbound)
+}
+
 /// Path and query to send: the client's own, the first part of a narrowed search, or the instance that criteria found.
 fn aim(asked: &Asked, duties: &Duties) -> (Vec<String>, SearchQuery) {
     let path = asked.target().segments().to_vec();
@@ -150,24 +174,22 @@ pub fn follow(link: &Link, method: &Method, wanted: Wanted, permit: Permit) -> (
     } else {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     }
-    let outbound =
-        Outbound { method: method.clone(), target: link.target.clone(), headers, body: Bytes::new() };
-    (outbound, permit.into_duties())
+    let duties = permit.into_duties();
+    // Parts that are united are asked for one by one; the link's own target is the client's search.
+    let page = duties.parts.iter().find_map(|part| match &part.state {
+        State::Page(target, _) => Some(target.clone()),
+        State::Begin | State::Done => None,
+    });
+    // What must be checked is asked for like GET (REST-3).
+    let method =
+        if *method == Method::HEAD && link.leads == Leads::Page { Method::GET } else { method.clone() };
+    let target = page.unwrap_or_else(|| link.target.clone());
+    (Outbound { method, target, headers, body: Bytes::new() }, duties)
 }
 
 /// Public absolute references in values become the backend's own.
 fn in_backend_words(query: SearchQuery, bases: Bases<'_>) -> SearchQuery {
-    let alternative = |value: &str| match value.strip_prefix(bases.public) {
-        Some(rest) if rest.starts_with('/') => format!("{}{rest}", bases.backend),
-        Some(_) | None => value.to_owned(),
-    };
-    query.map(|parameter| {
-        if !parameter.value().contains(bases.public) || bases.public == bases.backend {
-            return parameter;
-        }
-        let value: Vec<_> = parameter.alternatives().map(alternative).collect();
-        Parameter::new(parameter.name(), value.join(","))
-    })
+    query.rebased(bases.public, bases.backend)
 }
 
 fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {

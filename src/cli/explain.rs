@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::fhir::links::Rewriter;
-use crate::fhir::{Body, FhirRequest, Target, Unreadable};
+use crate::fhir::{Body, FhirRequest, Format, Target, Unreadable};
 use crate::gateway::{Passage, Question, Route, Step, is_uri};
 use crate::policy::{
     Complete, Denial, EntryDuty, EntryRefusal, Extent, Facts, Found, Need, Question as Inquiry, Stored,
@@ -239,6 +239,32 @@ impl Explainer {
         );
     }
 
+    /// A search that became several: the answer is that of the first, and the others find nothing.
+    fn united(
+        &self,
+        mut union: release::Union<'_>,
+        answer: Answer,
+        passage: &Passage,
+        case: &Case,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
+        let facts = self.asked_of(&answer, passage, case);
+        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, self.now) };
+        let format = answer.headers.get("content-type").and_then(|written| written.to_str().ok());
+        let nothing = match format.and_then(Format::of) {
+            Some(Format::Xml) => r#"<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/></Bundle>"#,
+            Some(Format::Json) | None => r#"{"resourceType":"Bundle","type":"searchset"}"#,
+        };
+        let nothing =
+            Answer { status: StatusCode::OK, headers: answer.headers.clone(), body: nothing.into() };
+        let mut answers = std::iter::once(answer).chain(std::iter::repeat(nothing));
+        while let Some((at, _)) = union.wants()
+            && let Some(answer) = answers.next()
+        {
+            union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
+        }
+        union.finish(&passage.own, &terms).map(release::Released::into_parts).map_err(Rejection::Withheld)
+    }
+
     /// What is known for the check. A parameter that only the backend can evaluate holds of nothing here, where the
     /// backend is not asked.
     fn asked_of(&self, answer: &Answer, passage: &Passage, case: &Case) -> Facts {
@@ -258,6 +284,9 @@ impl Explainer {
         passage: &Passage,
         case: &Case,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
+        if let Some(union) = release::Union::of(&passage.duties) {
+            return self.united(union, answer, passage, case);
+        }
         let facts = self.asked_of(&answer, passage, case);
         let terms = release::Terms { facts: &facts, ..self.route.terms(passage, self.now) };
         let opening = release::open(answer.status, &answer.headers, &passage.duties, &terms);

@@ -14,8 +14,8 @@ use crate::fhir::{
     Unreadable, Wanted,
 };
 use crate::policy::{
-    self, Decision, Denial, Duties, Facts, LINK_PARAMETER, Leads, Link, Need, Question as Inquiry, Refused,
-    Rules, SealKey,
+    self, Decision, Denial, Duties, Facts, LINK_PARAMETER, Leads, Link, Need, Part, Question as Inquiry,
+    Refused, Rules, SealKey,
 };
 use crate::reject::Rejection;
 use crate::release::{self, Credentials, Unless};
@@ -96,6 +96,8 @@ pub struct Passage {
     pub entries: Vec<Result<FhirRequest, Unreadable>>,
     /// What the backend was asked on the way.
     pub facts: Facts,
+    /// The client's own target below the base, a form's parameters included.
+    pub own: String,
     unless: Unless,
     kind: Kind,
     method: Method,
@@ -218,6 +220,12 @@ impl Route {
         rewrite::inquire(question, self.bases())
     }
 
+    /// What leaves for one part of a search that became several.
+    #[must_use]
+    pub fn part(&self, passage: &Passage, part: &Part) -> Option<Outbound> {
+        rewrite::part(passage.outbound.as_ref()?, part, self.bases())
+    }
+
     fn bases(&self) -> Bases<'_> {
         Bases { public: &self.rules.public_base, backend: &self.rules.backend_base }
     }
@@ -261,6 +269,7 @@ impl Route {
             needs,
             entries,
             facts: facts.clone(),
+            own: asked.target().clone().with_query(request.query()).to_string(),
             unless: Unless {
                 none_match: asked.conditions().if_none_match.clone(),
                 modified_since: asked.conditions().if_modified_since.clone(),
@@ -308,6 +317,7 @@ impl Route {
             needs,
             entries: Vec::new(),
             facts: Facts::default(),
+            own: link.target.clone(),
             unless: Unless::default(),
             kind,
             method: method.clone(),

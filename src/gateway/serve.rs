@@ -29,6 +29,7 @@ use crate::listener::{Connection, Refusal, Service};
 use crate::policy::{Denial, Facts, Question as Inquiry, Refused, SealKey, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
+use crate::rewrite::Outbound;
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, Presented, Reading, TokenError};
 use crate::upstream::headers::Ours;
@@ -255,6 +256,9 @@ impl Gateway {
         };
         let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
             .map_err(fault)?;
+        if let Some(union) = release::Union::of(&passage.duties) {
+            return self.unite(union, &passage, (&ours, record)).await;
+        }
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, &ours).await;
         match response {
@@ -268,6 +272,30 @@ impl Gateway {
                 Err(rejection)
             }
         }
+    }
+
+    /// Asks for the parts of a search that became several, and shows them as one (SCOPE-44).
+    async fn unite(
+        &self,
+        mut union: release::Union<'_>,
+        passage: &Passage,
+        (ours, record): (&Ours, &mut Record),
+    ) -> Result<Answered, Rejection> {
+        let mut facts = passage.facts.clone();
+        while let Some((at, part)) = union.wants() {
+            let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
+            let outbound = self.route.part(passage, part).ok_or_else(wrong)?;
+            let answer = self.answer_to(&outbound, ours).await?;
+            let terms = self.route.terms(passage, record.now());
+            let questions = release::questions(&answer, &passage.duties, &terms);
+            self.gather(questions, ours, &mut facts).await?;
+            let terms = release::Terms { facts: &facts, ..terms };
+            record.answer(&answer);
+            union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
+        }
+        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, record.now()) };
+        let released = union.finish(&passage.own, &terms).map_err(Rejection::Withheld)?;
+        Ok(whole(released.into_parts(), Content::Altered))
     }
 
     /// Decides, and asks the backend what the decision rests on until it is made.
@@ -316,8 +344,8 @@ impl Gateway {
                 facts.put_stored(question, known);
                 continue;
             }
-            let (status, headers, body) = self.ask(&question, ours).await?;
-            facts.answered(question.clone(), status, &headers, &body);
+            let answer = self.answer_to(&self.route.inquire(&question), ours).await?;
+            facts.answered(question.clone(), answer.status, &answer.headers, &answer.body);
             if let Inquiry::Context(id) = &question
                 && let Some(known) = facts.context(id)
             {
@@ -327,19 +355,14 @@ impl Gateway {
         Ok(())
     }
 
-    async fn ask(
-        &self,
-        question: &Inquiry,
-        ours: &Ours,
-    ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
-        let outbound = self.route.inquire(question);
+    /// Sends one request and reads its answer whole.
+    async fn answer_to(&self, outbound: &Outbound, ours: &Ours) -> Result<Answer, Rejection> {
         let started = std::time::Instant::now();
-        let response = self.upstream.forward(&outbound, ours).await.map_err(fault)?;
+        let response = self.upstream.forward(outbound, ours).await.map_err(fault)?;
         self.metrics.backend_answered(started.elapsed());
         let (head, body) = response.into_parts();
-        let limit = self.settings.limits.checked_answer_bytes;
-        let body = self.whole_body(body, limit).await?;
-        Ok((head.status, head.headers, body))
+        let body = self.whole_body(body, self.settings.limits.checked_answer_bytes).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
     async fn whole_body(&self, body: UpstreamBody, limit: usize) -> Result<Bytes, Rejection> {

@@ -146,8 +146,10 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
             duties.expects = Expects::Bundle(&["searchset", "history"]);
             duties.total = if duties.admit == Admit::All { Total::Kept } else { Total::Dropped };
             let Some((by, search)) = link.search(rules.version()) else { return refuse(Denial::Link, needs) };
+            let Some(parts) = link.parts(rules.version()) else { return refuse(Denial::Link, needs) };
             duties.by = by;
             duties.search = search.map(Arc::new);
+            duties.parts = parts;
         }
     }
     Decision::Allow(Permit::new(needs, duties))

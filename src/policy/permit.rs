@@ -109,6 +109,10 @@ pub struct SearchDuty {
     pub pins: Vec<Criterion>,
     /// Whether only the number is wanted (SRCH-15).
     pub counting: Counting,
+    /// The client's `_sort` keys, in order; a `-` before one turns it round.
+    pub sort: Vec<String>,
+    /// The client's `_count`.
+    pub count: Option<usize>,
 }
 
 /// A chained parameter: what it was asked about must be within the grant.

@@ -19,14 +19,31 @@ pub struct Part {
     pub path: Vec<String>,
     /// The query.
     pub query: SearchQuery,
+    /// The searched type.
+    pub resource: ResourceType,
     /// What tells that a resource is among what this part finds, of all that the client's search finds.
     pub finds: Vec<Term>,
+    /// How far it was shown.
+    pub state: State,
+}
+
+/// How far a part was shown.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum State {
+    /// Not yet.
+    #[default]
+    Begin,
+    /// Up to this many entries of the page at this target, as the backend wrote it.
+    Page(String, usize),
+    /// To its end.
+    Done,
 }
 
 /// What narrowing must know of the search.
 pub(super) struct Plan<'p> {
     pub(super) version: FhirVersion,
     pub(super) public_base: &'p str,
+    pub(super) backend_base: &'p str,
     pub(super) resource: ResourceType,
     /// What the client asked, as it may be sent.
     pub(super) asked: &'p SearchQuery,
@@ -164,7 +181,9 @@ impl Plan<'_> {
                 query.push(parameter);
             }
         }
-        Part { path, query, finds }
+        // As the backend knows them: what a link keeps of it is sent as it is.
+        let query = query.rebased(self.public_base, self.backend_base);
+        Part { path, query, resource: self.resource, finds, state: State::Begin }
     }
 }
 

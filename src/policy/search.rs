@@ -190,7 +190,14 @@ impl Inspection<'_, '_> {
                 self.duty.counting = Counting::Only;
                 Ok(None)
             }
-            "_sort" if name == "_sort" => self.sort(parameter),
+            "_count" if name == "_count" => {
+                self.duty.count = parameter.value().trim().parse().ok();
+                Ok(Some(parameter.clone()))
+            }
+            "_sort" if name == "_sort" => {
+                self.duty.sort.extend(parameter.value().split(',').map(str::to_owned));
+                self.sort(parameter)
+            }
             "_list" if name == "_list" => self.list(parameter).map(|()| Some(parameter.clone())),
             "_has" if !name.starts_with("_has:") => refused(),
             "_has" => self.path(name, self.types, STEPS, parameter).map(|_| Some(parameter.clone())),

@@ -169,6 +169,7 @@ impl Deciding<'_, '_> {
         let plan = Plan {
             version: holder.rules().version(),
             public_base: &holder.rules().public_base,
+            backend_base: &holder.rules().backend_base,
             resource,
             asked: query,
             anchor: anchor.as_ref().map(|(kind, id)| (*kind, id.as_str())),
@@ -207,6 +208,7 @@ pub(super) fn narrowed(
     let plan = Plan {
         version: holder.rules().version(),
         public_base: &holder.rules().public_base,
+        backend_base: &holder.rules().backend_base,
         resource,
         asked: query,
         anchor: None,

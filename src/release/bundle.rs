@@ -162,7 +162,7 @@ pub(super) fn clean_outcomes(container: &Resource<'_>, case: Case<'_>, edits: &m
     }
 }
 
-fn keeps(entry: &Entry<'_>, bundle_type: &str, case: Case<'_>, edits: &mut Edits) -> bool {
+pub(super) fn keeps(entry: &Entry<'_>, bundle_type: &str, case: Case<'_>, edits: &mut Edits) -> bool {
     if let Some(outcome) = outcome(entry) {
         // In principle any resource can stand here; only an outcome means something.
         match faults::cleaned(case.bytes(outcome), StatusCode::OK, case) {

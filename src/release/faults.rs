@@ -28,6 +28,9 @@ pub enum Withheld {
     /// An operation's answer holds what the grant does not reach (OPS-9).
     #[error("the backend's answer holds resources beyond the grant")]
     OutOfScope,
+    /// The backend refused one of the searches that a search became.
+    #[error("the backend answered {0} to a narrowed search")]
+    PartRefused(StatusCode),
     /// It leads elsewhere.
     #[error("the backend answered with the redirect {0}")]
     Redirected(StatusCode),
