@@ -5,8 +5,18 @@
 //! answer (`:in`, token `:below`, chains, full text) is for the backend to answer, and what nobody can answer for sure
 //! is unusable: a constraint is never skipped (SCOPE-48).
 
+mod chain;
 mod compartment;
 mod criterion;
+mod date;
+mod identity;
+mod number;
+mod path;
+mod reference;
+mod text;
+mod token;
+mod uri;
+mod value;
 
 use std::collections::BTreeMap;
 
@@ -67,3 +77,6 @@ impl From<bool> for Verdict {
         if holds { Self::Yes } else { Self::No }
     }
 }
+
+#[cfg(test)]
+mod tests;
