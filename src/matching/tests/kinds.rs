@@ -242,7 +242,8 @@ fn dates() {
         (
             "2012-02",
             &[
-                ("birthdate=le2012-02-29", true), ("birthdate=le2012-01", false),
+                ("birthdate=le2012-02-29", true),
+                ("birthdate=le2012-01", false),
                 ("birthdate=lt2012-02-29", true),
                 ("birthdate=2012-02", true),
             ],
