@@ -168,10 +168,10 @@ impl Case {
 
 /// Whether an expectation is a permit.
 fn permitted(expect: &Value) -> Option<bool> {
-    let statuses = |name: &str| match &expect[name] {
-        Value::Array(several) => several.clone(),
-        Value::Null => Vec::new(),
-        one => vec![one.clone()],
+    let statuses = |name: &str| {
+        let written = &expect[name];
+        let one = || (!written.is_null()).then(|| written.clone()).into_iter().collect();
+        written.as_array().cloned().unwrap_or_else(one)
     };
     let refuses = |status: &Value| status.as_u64().is_some_and(|status| status >= 400);
     let seen = statuses("seen_status");
