@@ -150,6 +150,9 @@ impl Case {
     /// What is not as expected, of the case and of the links followed after it.
     pub fn faults(&self, suite: &Suite) -> Vec<String> {
         let mut got = self.decision(suite);
+        if let Some(error) = got["error"].as_str() {
+            return vec![error.to_owned()];
+        }
         let mut faults = laws::faults(&got);
         faults.extend(expect::faults(&self.expect, &got));
         faults.extend(self.expect.get("same_as").and_then(|other| suite.unlike(other, &got)));
