@@ -118,6 +118,40 @@ pub(crate) mod tests {
         assert_eq!(isik.rules.malformed, Malformed::Ignore);
     }
 
+    /// COMP-15: whether compartments are searched is told by the file, or left to the CapabilityStatement.
+    #[test]
+    fn compartment_search() {
+        use crate::policy::CompartmentSearch;
+        let table = [
+            ("", CompartmentSearch::Auto),
+            ("compartment_search = \"auto\"", CompartmentSearch::Auto),
+            ("compartment_search = true", CompartmentSearch::On),
+            ("compartment_search = false", CompartmentSearch::Off),
+        ];
+        for (line, expected) in table {
+            let found = settings_of(&format!(
+                "[server]\npublic_url = \"http://127.0.0.1/\"\ninsecure_http = true\n\
+                 [backend]\nurl = \"http://127.0.0.1:8080/fhir/\"\n{line}\n\
+                 [[authorization_server]]\nissuer = \"https://as.example\"\n"
+            ));
+            assert_eq!(found.rules.compartment_search, expected, "{line}");
+        }
+    }
+
+    /// COMP-6: linked patients are hidden unless the file says otherwise.
+    #[test]
+    fn linked_patients() {
+        use crate::policy::LinkedPatients;
+        let table = [
+            ("", LinkedPatients::Hidden),
+            ("[patient]\nlinked_patients = false\n", LinkedPatients::Hidden),
+            ("[patient]\nlinked_patients = true\n", LinkedPatients::Visible),
+        ];
+        for (more, expected) in table {
+            assert_eq!(settings(more).rules.patient.linked, expected, "{more}");
+        }
+    }
+
     /// `audience` defaults to the public URL; opaque tokens go to the only server that introspects.
     #[test]
     fn defaults_that_depend_on_other_keys() {

@@ -11,5 +11,5 @@ mod route;
 mod serve;
 
 pub use body::ResponseBody;
-pub use route::{Passage, Question, Route, is_uri};
+pub use route::{Passage, Question, Route, Step, is_uri};
 pub use serve::{Front, Gateway, GatewayError};

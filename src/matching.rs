@@ -5,15 +5,27 @@
 //! answer (`:in`, token `:below`, chains, full text) is for the backend to answer, and what nobody can answer for sure
 //! is unusable: a constraint is never skipped (SCOPE-48).
 
+mod chain;
 mod compartment;
 mod criterion;
+mod date;
+mod identity;
+mod number;
+mod order;
+mod path;
+mod reference;
+mod text;
+mod token;
+mod uri;
+mod value;
 
 use std::collections::BTreeMap;
 
 use crate::fhir::FhirVersion;
 
-pub use compartment::{belongs, belongs_by_subject, points_only_at, subject_parameters};
+pub use compartment::{belongs, belongs_by_subject, denoted, references, subject_parameters};
 pub use criterion::{Criterion, Means, Unusable};
+pub use order::{SortKey, sort_key};
 
 /// Where a resource stands: what turns its references into identities (COMP-7).
 #[derive(Debug, Clone, Copy)]
@@ -67,3 +79,6 @@ impl From<bool> for Verdict {
         if holds { Self::Yes } else { Self::No }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use http::header::{ALLOW, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_A
 
 use crate::fhir::outcome::{Issue, OperationOutcome, sentence};
 use crate::fhir::{NoInteraction, TargetError, Unreadable};
-use crate::policy::{Denial, EntryRefusal, Refused};
+use crate::policy::{Denial, EntryRefusal, Refused, Unmatched};
 use crate::release::Withheld;
 use crate::token::{TokenClass, TokenError};
 
@@ -311,6 +311,7 @@ fn backend_words(fault: &BackendFault) -> Words {
 
 fn withheld_words(withheld: &Withheld) -> Words {
     let text = match withheld {
+        Withheld::Unmatched(unmatched) => return unmatched_words(*unmatched),
         Withheld::OutOfScope => {
             let text = "The answer holds resources that the scopes of the access token do not permit.";
             return Words::new(StatusCode::FORBIDDEN, "forbidden", text);
@@ -327,7 +328,11 @@ fn withheld_words(withheld: &Withheld) -> Words {
             let text = "The FHIR server did not answer in time.";
             return Words::new(StatusCode::GATEWAY_TIMEOUT, "timeout", text);
         }
-        Withheld::BackendFailed(_) => "The FHIR server failed.",
+        Withheld::PartRefused(status) if status.is_client_error() => {
+            let text = "The FHIR server refused the search.";
+            return Words::new(*status, "invalid", text);
+        }
+        Withheld::BackendFailed(_) | Withheld::PartRefused(_) => "The FHIR server failed.",
         Withheld::BackendRefused(_) => "The FHIR server does not let the gateway in.",
         Withheld::Redirected(_) => "The FHIR server answered with a redirect.",
         Withheld::Empty
@@ -347,7 +352,9 @@ fn withheld_id(withheld: &Withheld) -> &'static str {
         Withheld::Encoded => "answer_encoded",
         Withheld::NotFhir => "answer_not_fhir",
         Withheld::OutOfScope => "answer_out_of_scope",
+        Withheld::PartRefused(_) => "backend_refused_search",
         Withheld::Redirected(_) => "answer_redirected",
+        Withheld::Unmatched(unmatched) => unmatched_id(*unmatched),
         Withheld::Unreadable(_) => "answer_unreadable",
         Withheld::WrongShape => "answer_wrong_shape",
     }
@@ -359,17 +366,42 @@ fn denial_id(denial: &Denial) -> &'static str {
         Denial::AuditProtected => "audit_protected",
         Denial::Chain { .. } => "parameter_reaches_further",
         Denial::Constrained => "constrained_grant",
+        Denial::ContradictoryContext => "contradictory_context",
         Denial::Entry { why: EntryRefusal::Denied(refused), .. } => denial_id(&refused.denial),
         Denial::Entry { why: EntryRefusal::Unreadable(unreadable), .. } => unreadable_id(unreadable),
         Denial::InsufficientScope => "insufficient_scope",
         Denial::Link => "link_refused",
         Denial::MalformedScope { .. } => "malformed_scope",
+        Denial::MultipleMatches => "multiple_matches",
         Denial::NoLaunchPatient => "no_launch_patient",
         Denial::OperationReserved { .. } => "operation_reserved",
         Denial::OperationUnknown { .. } => "operation_unknown",
+        Denial::OutsideGrant => "outside_grant",
         Denial::Parameter { .. } => "parameter_refused",
+        Denial::PatchNotApplicable(_) => "patch_not_applicable",
         Denial::Provenance => "provenance_refused",
+        Denial::StoredUnclear => "stored_unclear",
         Denial::Subscription => "subscription_refused",
+        Denial::Unmatched(unmatched) => unmatched_id(*unmatched),
+        Denial::VersionConflict => "version_conflict",
+    }
+}
+
+fn unmatched_id(unmatched: Unmatched) -> &'static str {
+    match unmatched {
+        Unmatched::Forbidden => "not_reached",
+        Unmatched::NotFound => "not_found",
+    }
+}
+
+/// What stands for a resource that the grant does not reach, and for one that does not exist (REST-7).
+fn unmatched_words(unmatched: Unmatched) -> Words {
+    match unmatched {
+        Unmatched::Forbidden => {
+            let text = "The scopes of the access token do not permit this resource.";
+            Words::new(StatusCode::FORBIDDEN, "forbidden", text)
+        }
+        Unmatched::NotFound => Words::new(StatusCode::NOT_FOUND, "not-found", "The resource was not found."),
     }
 }
 
@@ -388,11 +420,39 @@ fn denial_words(refused: &Refused) -> Words {
         }
         Denial::AuditProtected => "Audit events cannot be written or changed here.".to_owned(),
         Denial::Chain { parameter } => {
-            format!("The parameter {parameter} reaches resources that the scopes of the access token do not permit.")
+            format!(
+                "The parameter {parameter} reaches resources that the scopes of the access token do not permit."
+            )
         }
-        Denial::Constrained => "The scopes of the access token permit only part of these resources, by patient, \
-                                parameters or rules; such grants are not enforced by this version, so they are refused."
-            .to_owned(),
+        Denial::Constrained => {
+            "This concerns all resources of a type, and the access token reaches only part of \
+                                them, by patient, parameters or rules."
+                .to_owned()
+        }
+        Denial::ContradictoryContext => {
+            "The launch encounter of the access token is not one of its launch patient.".to_owned()
+        }
+        Denial::MultipleMatches => {
+            let text = "The criteria find more than one resource.";
+            return Words::new(StatusCode::PRECONDITION_FAILED, "multiple-matches", text);
+        }
+        Denial::OutsideGrant => {
+            "The content, as submitted or as it would become, is not within what the access token permits."
+                .to_owned()
+        }
+        Denial::PatchNotApplicable(why) => {
+            let text = format!("The patch cannot be applied: {why}.");
+            return Words::new(StatusCode::UNPROCESSABLE_ENTITY, "processing", text);
+        }
+        Denial::StoredUnclear => {
+            let text = "What is stored could not be read from the FHIR server.";
+            return Words::new(StatusCode::BAD_GATEWAY, "exception", text);
+        }
+        Denial::Unmatched(unmatched) => return unmatched_words(*unmatched),
+        Denial::VersionConflict => {
+            let text = "The stored version is not the one that the request names.";
+            return Words::new(StatusCode::PRECONDITION_FAILED, "conflict", text);
+        }
         Denial::InsufficientScope => insufficient(refused),
         Denial::Link => "This link was not made for this access token, or is no longer valid.".to_owned(),
         Denial::MalformedScope { scope, error } => format!("The scope {scope} grants nothing: {error}."),
@@ -405,7 +465,9 @@ fn denial_words(refused: &Refused) -> Words {
         }
         Denial::Parameter { parameter } => format!("The parameter {parameter} is not permitted here."),
         Denial::Provenance => "X-Provenance must be one Provenance resource in JSON.".to_owned(),
-        Denial::Subscription => "The subscription's criteria cannot be held against the access token.".to_owned(),
+        Denial::Subscription => {
+            "The subscription's criteria cannot be held against the access token.".to_owned()
+        }
     };
     Words::new(StatusCode::FORBIDDEN, "forbidden", text)
 }

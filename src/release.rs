@@ -10,17 +10,21 @@ mod export;
 mod faults;
 mod fields;
 mod links;
+mod reached;
+mod union;
 
 use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 
 use crate::fhir::links::Mapping;
-use crate::fhir::outline::{Bundle, Edits, Kind as ResourceKind, Limits, Outline, Resource};
+use crate::fhir::outline::{Bundle, Edits, Limits, Outline, Resource};
 use crate::fhir::{BundleAction, FhirVersion, Format, Kind, ResourceType, is_utf8};
-use crate::policy::{Admit, Content, Duties, Expects, SealKey, Total};
+use crate::matching::Site;
+use crate::policy::{Admit, By, Content, Duties, Expects, Facts, Question, SealKey, Total};
 
 pub use faults::Withheld;
+pub use union::Union;
 
 /// A backend's answer, read whole.
 #[derive(Debug, Clone)]
@@ -89,6 +93,31 @@ pub struct Terms<'a> {
     pub credentials: Credentials,
     /// Batch or transaction, when it was one.
     pub action: Option<BundleAction>,
+    /// What the backend was asked already.
+    pub facts: &'a Facts,
+    /// What of an answer the client has already (RESP-4).
+    pub unless: &'a Unless,
+}
+
+impl Terms<'_> {
+    /// Whose references are whose in the answer.
+    fn site(&self) -> Site<'_> {
+        Site {
+            version: self.version,
+            public_base: self.public_base,
+            backend_base: self.backend_base,
+            urns: None,
+        }
+    }
+}
+
+/// What the client has already, where only the checked answer may tell whether it is still current.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unless {
+    /// `If-None-Match`.
+    pub none_match: Option<String>,
+    /// `If-Modified-Since`.
+    pub modified_since: Option<String>,
 }
 
 /// Whose credentials the backend saw.
@@ -181,7 +210,8 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     if !status.is_success() {
         return faults::release(&answer, duties, terms);
     }
-    if *terms.method == Method::HEAD {
+    let checked = duties.masks.is_some() || duties.search.is_some();
+    if *terms.method == Method::HEAD && !checked {
         let headers = fields::shown(&answer.headers, status, terms, fields::Body::Absent);
         return Ok(Released { status, headers, body: Bytes::new(), altered: false });
     }
@@ -189,14 +219,18 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
         return empty(&answer, duties, terms);
     }
     let format = format(&answer.headers).ok_or(Withheld::NotFhir)?;
-    let outline = Outline::read(&answer.body, format, Limits { entries: 1_000_000, ..Limits::default() })
-        .map_err(|error| Withheld::Unreadable(error.to_string()))?;
+    let outline = outlined(&answer.body, format)?;
     let checked = content(&outline, &answer.body, duties, terms)?;
     let mut headers = fields::shown(&answer.headers, status, terms, fields::Body::Rewritten);
-    if !fields::may_name_record(status, duties, terms) {
+    if !fields::may_name_record(status, duties, terms, checked.body.is_some()) {
         fields::forget_record(&mut headers);
     }
-    let body = match checked.body {
+    if duties.masks.is_some() && fields::is_current(&headers, terms) {
+        headers.remove(CONTENT_TYPE);
+        let status = StatusCode::NOT_MODIFIED;
+        return Ok(Released { status, headers, body: Bytes::new(), altered: false });
+    }
+    let mut body = match checked.body {
         Some(bytes) => links::rewrite(bytes, format, terms)?,
         None => Bytes::new(),
     };
@@ -205,7 +239,37 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     } else {
         fields::content_type(&mut headers, format);
     }
+    if *terms.method == Method::HEAD {
+        // It was asked for like GET, so that it could be checked.
+        body = Bytes::new();
+    }
     Ok(Released { status, headers, body, altered: checked.altered })
+}
+
+fn outlined(body: &[u8], format: Format) -> Result<Outline<'_>, Withheld> {
+    Outline::read(body, format, Limits { entries: 1_000_000, ..Limits::default() })
+        .map_err(|error| Withheld::Unreadable(error.to_string()))
+}
+
+/// What must be asked of the backend before the answer can be checked; mostly nothing.
+#[must_use]
+pub fn questions(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Vec<Question> {
+    let entries = duties.entries.iter().filter_map(|entry| match entry {
+        crate::policy::EntryDuty::Forward(permit) => permit.duties().search.as_deref(),
+        crate::policy::EntryDuty::Refuse(_) => None,
+    });
+    let joins = duties.search.as_deref().into_iter().chain(entries).any(|duty| !duty.joins.is_empty());
+    if !(joins || duties.admit.asks()) || !answer.status.is_success() {
+        return Vec::new();
+    }
+    let Some(format) = format(&answer.headers) else { return Vec::new() };
+    let Ok(outline) = outlined(&answer.body, format) else { return Vec::new() };
+    let case = Case { body: &answer.body, format, duties, terms };
+    let mut asking = reached::Asking::default();
+    for resource in outline.resources() {
+        asking.look(resource, case);
+    }
+    asking.questions()
 }
 
 /// What is left of a body.
@@ -225,9 +289,9 @@ struct Case<'c> {
     terms: &'c Terms<'c>,
 }
 
-impl Case<'_> {
+impl<'c> Case<'c> {
     /// The bytes of a resource.
-    fn bytes(&self, resource: &Resource<'_>) -> &[u8] {
+    fn bytes(&self, resource: &Resource<'_>) -> &'c [u8] {
         self.body.get(resource.range.clone()).unwrap_or_default()
     }
 }
@@ -280,14 +344,27 @@ fn judge(root: &Resource<'_>, case: Case<'_>, edits: &mut Edits) -> Result<Fate,
         Expects::Resource(wanted, id) => {
             let named = |id: &str| root.id.as_ref().is_some_and(|found| found.text == id);
             let right = is(wanted) && id.as_deref().is_none_or(named);
-            whole(root, right, &duties.admit)
+            match (right, reached::shows(root, duties.by, case)) {
+                (false, _) => Err(Withheld::WrongShape),
+                (true, false) => Err(duties.masks.map_or(Withheld::OutOfScope, Withheld::Unmatched)),
+                (true, true) => Ok(Fate::Shown { altered: false }),
+            }
         }
         Expects::Bundle(_) => {
-            let altered = bundle::release(bundle(root, duties)?, case, edits);
-            Ok(Fate::Shown { altered })
+            let released = bundle::release(bundle(root, duties)?, case, edits);
+            match duties.masks {
+                // A history of which nothing is within the grant is that of a resource that does not exist.
+                Some(unmatched) if released.kept == 0 => Err(Withheld::Unmatched(unmatched)),
+                Some(_) | None => Ok(Fate::Shown { altered: released.altered }),
+            }
         }
         Expects::Written(_) if duties.content == Content::Withheld => Ok(Fate::Gone),
-        Expects::Written(wanted) => whole(root, is(wanted), &duties.admit),
+        Expects::Written(wanted) => match (is(wanted), reached::shows(root, duties.by, case)) {
+            (false, _) => Err(Withheld::WrongShape),
+            // The write is done; what it left behind may not be read.
+            (true, false) => Ok(Fate::Gone),
+            (true, true) => Ok(Fate::Shown { altered: false }),
+        },
         Expects::Anything => anything(root, case, edits),
         Expects::Export => Err(Withheld::WrongShape),
     }
@@ -300,52 +377,31 @@ fn bundle<'r, 'a>(root: &'r Resource<'a>, duties: &Duties) -> Result<&'r Bundle<
     if types.contains(&bundle::type_of(bundle)) { Ok(bundle) } else { Err(Withheld::WrongShape) }
 }
 
-fn whole(root: &Resource<'_>, right: bool, admit: &Admit) -> Result<Fate, Withheld> {
-    match (right, shows(root, admit)) {
-        (false, _) => Err(Withheld::WrongShape),
-        (true, false) => Err(Withheld::OutOfScope),
-        (true, true) => Ok(Fate::Shown { altered: false }),
-    }
-}
-
 /// An operation's answer: a Bundle is filtered, anything else is shown whole or not at all (OPS-9).
 fn anything(root: &Resource<'_>, case: Case<'_>, edits: &mut Edits) -> Result<Fate, Withheld> {
-    let admit = &case.duties.admit;
+    let duties = case.duties;
+    let unreached = || duties.masks.map_or(Withheld::OutOfScope, Withheld::Unmatched);
     if let Some(bundle) = root.bundle().filter(|_| root.contained.is_empty()) {
         // A document or message says something as a whole; with parts missing it says something else.
         if !matches!(bundle::type_of(bundle), "document" | "message") {
-            return Ok(Fate::Shown { altered: bundle::release(bundle, case, edits) });
+            return Ok(Fate::Shown { altered: bundle::release(bundle, case, edits).altered });
         }
         let resources = || bundle.entries.iter().all(|entry| entry.resource.is_some());
-        if !resources() || !bundle::resources(root).all(|resource| shows(resource, admit)) {
-            return Err(Withheld::OutOfScope);
+        if !resources() || !bundle::resources(root).all(|inner| reached::shows(inner, By::Either, case)) {
+            return Err(unreached());
         }
         bundle::links(bundle, case, edits);
         return Ok(Fate::Shown { altered: false });
     }
     let carrier = root.resource_type == "Parameters" && root.contained.is_empty();
-    let inside = bundle::resources(root).all(|resource| shows(resource, admit));
-    if !(inside && (carrier || shows(root, admit))) {
-        return Err(Withheld::OutOfScope);
+    let inside = bundle::resources(root).all(|inner| reached::shows(inner, By::Either, case));
+    if !(inside && (carrier || reached::shows(root, By::Either, case))) {
+        return Err(unreached());
     }
-    if *admit != Admit::All {
+    if duties.admit != Admit::All {
         bundle::clean_outcomes(root, case, edits);
     }
     Ok(Fate::Shown { altered: false })
-}
-
-/// Whether a resource may be shown: by its type, and for containers by all they contain. A container is never altered
-/// inside another answer, so one part too many withholds all of it.
-fn shows(resource: &Resource<'_>, admit: &Admit) -> bool {
-    if *admit == Admit::All {
-        return true;
-    }
-    let carrier = matches!(resource.resource_type.as_ref(), "OperationOutcome" | "Parameters");
-    // Only a domain resource may contain others as parts of itself; Bundle and Parameters are none.
-    let honest = resource.kind == ResourceKind::Other || resource.contained.is_empty();
-    honest
-        && (carrier || admit.shows(&resource.resource_type))
-        && bundle::resources(resource).all(|inner| shows(inner, admit))
 }
 
 fn not_modified(answer: &Answer, terms: &Terms<'_>) -> Result<Released, Withheld> {
@@ -361,7 +417,7 @@ fn empty(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released
     match duties.expects {
         Expects::Written(_) | Expects::Anything => {
             let mut headers = fields::shown(&answer.headers, answer.status, terms, fields::Body::Absent);
-            if !fields::may_name_record(answer.status, duties, terms) {
+            if !fields::may_name_record(answer.status, duties, terms, false) {
                 fields::forget_record(&mut headers);
             }
             headers.remove(CONTENT_TYPE);

@@ -9,11 +9,9 @@ use http::header::{
 };
 use http::{HeaderMap, Method};
 
-use crate::fhir::outline::{Edits, Limits, Outline, Step};
-use crate::fhir::{
-    Asked, Body, BundleRequest, FhirRequest, Format, Kind, Parameter, SearchQuery, Target, Wanted,
-};
-use crate::policy::{Content, Duties, EntryDuty, Expects, Leads, Link, Permit};
+use crate::fhir::outline::{Edits, EntryRequest, Limits, Outline, Step};
+use crate::fhir::{Asked, Body, BundleRequest, FhirRequest, Format, Kind, SearchQuery, Target, Wanted};
+use crate::policy::{Content, Duties, EntryDuty, Expects, Leads, Link, Part, Permit, Question, State};
 
 /// A request that may leave. Only a permit buys one.
 #[derive(Debug, Clone)]
@@ -65,10 +63,12 @@ pub struct Bases<'a> {
 pub fn confine(request: &FhirRequest, permit: Permit, bases: Bases<'_>) -> (Option<Outbound>, Duties) {
     let asked = request.asked();
     let duties = permit.into_duties();
-    let query = in_backend_words(duties.query.clone(), bases);
     let mut headers = headers(asked, &duties, bases);
-    let path = asked.target().segments().to_vec();
-    let posts_form = asked.kind().searches() && *asked.method() == Method::POST;
+    let (path, query) = aim(asked, &duties);
+    let query = in_backend_words(query, bases);
+    // No server has a POST for a search within a compartment that another search became.
+    let searches = asked.kind().searches() && path.len() <= asked.target().segments().len();
+    let posts_form = searches && *asked.method() == Method::POST;
     let (query, body) = match request.body() {
         _ if posts_form => {
             content_type(&mut headers, "application/x-www-form-urlencoded");
@@ -86,7 +86,7 @@ pub fn confine(request: &FhirRequest, permit: Permit, bases: Bases<'_>) -> (Opti
         }
         Body::Resource(document) => {
             content_type(&mut headers, document.format().media_type());
-            (query, document.bytes().clone())
+            (query, duties.write.body.clone().unwrap_or_else(|| document.bytes().clone()))
         }
         Body::Bundle(bundle) => {
             content_type(&mut headers, bundle.document.format().media_type());
@@ -96,8 +96,73 @@ pub fn confine(request: &FhirRequest, permit: Permit, bases: Bases<'_>) -> (Opti
             }
         }
     };
+    let method = method(asked, &duties, posts_form);
     let target = Target::from_parts(path, query).to_string();
-    (Some(Outbound { method: asked.method().clone(), target, headers, body }), duties)
+    (Some(Outbound { method, target, headers, body }), duties)
+}
+
+/// The request for one part of a search that became several: the first one's, aimed at the part.
+#[must_use]
+pub fn part(first: &Outbound, part: &Part, bases: Bases<'_>) -> Option<Outbound> {
+    let mut outbound = first.clone();
+    match &part.state {
+        State::Done => return None,
+        State::Begin if first.method == Method::POST => {
+            let mut path = part.path.clone();
+            path.push("_search".to_owned());
+            outbound.target = Target::from_parts(path, SearchQuery::default()).to_string();
+            outbound.body = Bytes::from(in_backend_words(part.query.clone(), bases).to_string());
+        }
+        State::Begin => {
+            let query = in_backend_words(part.query.clone(), bases);
+            outbound.target = Target::from_parts(part.path.clone(), query).to_string();
+        }
+        State::Page(target, _) => {
+            outbound.method = Method::GET;
+            outbound.target.clone_from(target);
+            outbound.headers.remove(CONTENT_TYPE);
+            outbound.body = Bytes::new();
+        }
+    }
+    Some(outbound)
+}
+
+/// Path and query to send: the client's own, the first part of a narrowed search, or the instance that criteria found.
+fn aim(asked: &Asked, duties: &Duties) -> (Vec<String>, SearchQuery) {
+    let path = asked.target().segments().to_vec();
+    if let (Some(id), Some(resource)) = (&duties.write.instance, asked.resource_type()) {
+        return (vec![resource.as_str().to_owned(), id.clone()], duties.query.clone());
+    }
+    let Some(part) = duties.parts.first() else { return (path, duties.query.clone()) };
+    let mut path = part.path.clone();
+    if *asked.method() == Method::POST && path.len() < 3 {
+        path.push("_search".to_owned());
+    }
+    (path, part.query.clone())
+}
+
+/// What must be checked is asked for like GET (REST-3).
+fn method(asked: &Asked, duties: &Duties, posts_form: bool) -> Method {
+    let checked = duties.masks.is_some() || duties.search.is_some();
+    match *asked.method() {
+        Method::HEAD if checked => Method::GET,
+        Method::POST if asked.kind().searches() && !posts_form => Method::GET,
+        ref method => method.clone(),
+    }
+}
+
+/// The request that asks a question. What it brings is looked at by policy and never shown.
+#[must_use]
+pub fn inquire(question: &Question, bases: Bases<'_>) -> Outbound {
+    let (resource, id, query) = question.target();
+    let path = std::iter::once(resource.as_str()).chain(id).map(str::to_owned).collect();
+    let query = in_backend_words(query.cloned().unwrap_or_default(), bases);
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT, HeaderValue::from_static(Format::Json.media_type()));
+    // A parameter that is not understood must not be passed over (SCOPE-51).
+    headers.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("handling=strict"));
+    let target = Target::from_parts(path, query).to_string();
+    Outbound { method: Method::GET, target, headers, body: Bytes::new() }
 }
 
 /// The request behind a sealed link.
@@ -109,24 +174,22 @@ pub fn follow(link: &Link, method: &Method, wanted: Wanted, permit: Permit) -> (
     } else {
         headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
     }
-    let outbound =
-        Outbound { method: method.clone(), target: link.target.clone(), headers, body: Bytes::new() };
-    (outbound, permit.into_duties())
+    let duties = permit.into_duties();
+    // Parts that are united are asked for one by one; the link's own target is the client's search.
+    let page = duties.parts.iter().find_map(|part| match &part.state {
+        State::Page(target, _) => Some(target.clone()),
+        State::Begin | State::Done => None,
+    });
+    // What must be checked is asked for like GET (REST-3).
+    let method =
+        if *method == Method::HEAD && link.leads == Leads::Page { Method::GET } else { method.clone() };
+    let target = page.unwrap_or_else(|| link.target.clone());
+    (Outbound { method, target, headers, body: Bytes::new() }, duties)
 }
 
 /// Public absolute references in values become the backend's own.
 fn in_backend_words(query: SearchQuery, bases: Bases<'_>) -> SearchQuery {
-    let alternative = |value: &str| match value.strip_prefix(bases.public) {
-        Some(rest) if rest.starts_with('/') => format!("{}{rest}", bases.backend),
-        Some(_) | None => value.to_owned(),
-    };
-    query.map(|parameter| {
-        if !parameter.value().contains(bases.public) || bases.public == bases.backend {
-            return parameter;
-        }
-        let value: Vec<_> = parameter.alternatives().map(alternative).collect();
-        Parameter::new(parameter.name(), value.join(","))
-    })
+    query.rebased(bases.public, bases.backend)
 }
 
 fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
@@ -138,8 +201,10 @@ fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
     };
     let conditions = asked.conditions();
     put(ACCEPT, Some(accept(asked).to_owned()));
-    put(IF_MATCH, conditions.if_match.clone());
-    if reveals_nothing_unchanged(asked.kind(), duties) {
+    put(IF_MATCH, duties.write.if_match.clone().or_else(|| conditions.if_match.clone()));
+    if duties.write.if_absent {
+        put(IF_NONE_MATCH, Some("*".to_owned()));
+    } else if reveals_nothing_unchanged(asked.kind(), duties) {
         put(IF_NONE_MATCH, conditions.if_none_match.clone());
         put(IF_MODIFIED_SINCE, conditions.if_modified_since.clone());
     }
@@ -154,7 +219,7 @@ fn headers(asked: &Asked, duties: &Duties, bases: Bases<'_>) -> HeaderMap {
 
 /// A decision that needs the body must not be cut short by a 304 (RESP-4); on a write it is part of the request.
 fn reveals_nothing_unchanged(kind: Kind, duties: &Duties) -> bool {
-    duties.streams() || kind.writes() || kind == Kind::Read
+    duties.streams() || kind.writes() || (kind == Kind::Read && duties.masks.is_none())
 }
 
 fn accept(asked: &Asked) -> &str {
@@ -206,9 +271,13 @@ fn forwarded(bundle: &BundleRequest, duties: &[EntryDuty], bases: Bases<'_>) -> 
         let written = entry.request.as_ref()?;
         left += 1;
         let asked = request.asked();
-        let query = in_backend_words(permit.duties().query.clone(), bases);
-        let target = asked.target().clone().with_query(query).to_string();
+        let (path, query) = aim(asked, permit.duties());
+        let target = Target::from_parts(path, in_backend_words(query, bases)).to_string();
         edits.set(written.url.as_ref()?, &target);
+        pin(written, permit.duties(), &mut edits)?;
+        if let (Some(resource), Some(body)) = (&entry.resource, &permit.duties().write.body) {
+            edits.replace(resource.range.clone(), body.to_vec());
+        }
         if !reveals_nothing_unchanged(asked.kind(), permit.duties()) {
             // Both go, or the backend would answer what could not be checked (RESP-4).
             let conditions = [&written.if_none_match, &written.if_modified_since];
@@ -227,6 +296,25 @@ fn forwarded(bundle: &BundleRequest, duties: &[EntryDuty], bases: Bases<'_>) -> 
     };
     edits.entries(outlined, |at, _| step(at), &[]);
     Some(Bytes::from(edits.apply(document.bytes())))
+}
+
+/// Puts the version that was checked into an entry (REST-13, REST-17).
+fn pin(written: &EntryRequest<'_>, duties: &Duties, edits: &mut Edits) -> Option<()> {
+    let (name, value, there, after) = match (&duties.write.if_match, duties.write.if_absent) {
+        // FHIR's order: url, ifNoneMatch, ifModifiedSince, ifMatch, ifNoneExist.
+        (Some(version), _) => {
+            let before = written.if_modified_since.as_ref().or(written.if_none_match.as_ref());
+            ("ifMatch", version.as_str(), &written.if_match, before)
+        }
+        (None, true) => ("ifNoneMatch", "*", &written.if_none_match, None),
+        (None, false) => return Some(()),
+    };
+    if let Some(there) = there {
+        edits.set(there, value);
+        return Some(());
+    }
+    edits.insert_after(after.or(written.url.as_ref())?, name, value);
+    Some(())
 }
 
 /// The format a body that is answered here is written in.

@@ -38,6 +38,9 @@ fn folder(name: &str) -> PathBuf {
     certificate(&folder, "coming", (2030, 2040));
     private(&folder.join("secrets/as"), "s3cret\n");
     private(&folder.join("secrets/empty"), "\n");
+    private(&folder.join("secrets/seal.key"), &format!("{}\n", "0badc0de".repeat(8)));
+    private(&folder.join("secrets/seal-text.key"), "0123456789abcdef0123456789abcdef");
+    private(&folder.join("secrets/seal-zeros.key"), &"\0".repeat(32));
     folder
 }
 
@@ -191,6 +194,22 @@ fn secrets_come_from_files() {
         panic!("client_secret_basic is the default");
     };
     assert_eq!(secret.reveal(), "s3cret");
+}
+
+/// SRCH-25: the key of page links is read from its file, and `Debug` hides it.
+#[test]
+fn the_key_of_page_links_comes_from_a_file() {
+    let folder = folder("seal");
+    let (settings, said) = check(&folder, SHORTEST, now());
+    assert!(settings.expect("sound").seal_key.is_none(), "{said:?}");
+    let text = format!("{SHORTEST}[shared_state]\nseal_key_file = \"secrets/seal.key\"\n");
+    let (settings, said) = check(&folder, &text, now());
+    assert!(said.is_empty(), "{said:?}");
+    let settings = settings.expect("sound");
+    let key = settings.seal_key.as_ref().expect("a key");
+    assert_eq!(key.path, folder.join("secrets/seal.key"));
+    let shown = format!("{settings:?}").to_lowercase();
+    assert!(!shown.contains("0badc0de") && !shown.contains("[11, 173"), "{shown}");
 }
 
 /// Bad files in, exact messages out. `tests/config/bad/*.toml` hold files; a file without `[server]` is put behind the

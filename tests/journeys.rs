@@ -14,6 +14,8 @@ mod house;
 mod issuer;
 #[path = "journeys/raw.rs"]
 mod raw;
+#[path = "journeys/replicas.rs"]
+mod replicas;
 #[path = "journeys/settings.rs"]
 mod settings;
 mod support;

@@ -3,14 +3,18 @@
 //! Offline it reads the file and what the file names, and contacts nothing. `--online` then asks the authorization
 //! servers and the backend whether they fit.
 
+mod backend;
+mod constraints;
+mod narrowing;
 mod online;
 mod probe;
+mod questions;
 
 use std::io::{self, Write};
 use std::path::Path;
 
 use crate::config::{self, BackendCredentials, Complaint, Settings};
-use crate::policy::{EncounterContext, Malformed, Unmatched, UpdateCreates};
+use crate::policy::{EncounterContext, LinkedPatients, Malformed, Unmatched, UpdateCreates};
 
 pub use self::online::online;
 
@@ -114,6 +118,9 @@ fn grants(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
         let shared: Vec<&str> = rules.patient.shared_types.iter().map(|resource| resource.as_str()).collect();
         patient.push(format!("shared types {}", shared.join(", ")));
     }
+    if rules.patient.linked == LinkedPatients::Visible {
+        patient.push("Patient resources that link to the launch patient".to_owned());
+    }
     if rules.patient.update_creates == UpdateCreates::Yes {
         patient.push("creating by PUT".to_owned());
     }
@@ -133,5 +140,5 @@ fn grants(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
         let when = rule.when.as_ref().map_or_else(String::new, |when| format!(" when `{}` fits", when.claim));
         writeln!(out, "  rule         {} reach only {}{when}", contexts.join(", "), limits.join(" and "))?;
     }
-    Ok(())
+    constraints::print(settings, out)
 }

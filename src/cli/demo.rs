@@ -31,7 +31,7 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
         certificate(&folder.0, listen)?;
         let settings = settings(&folder.0, &demo, listen)?;
         let stop = CancellationToken::new();
-        let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
+        let house = House::open(settings, stop.clone()).await?;
         tokio::spawn(signals.stop(stop));
         let mut out = io::stdout();
         out.write_all(greeting(&folder.0, &demo, listen).as_bytes())?;

@@ -1,6 +1,7 @@
 //! `pforte explain`: cases in, decisions out. It runs the code that serves requests and contacts nothing (contract §9).
 
 use std::io::{self, BufRead, Read, Write};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
@@ -8,11 +9,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::fhir::links::Rewriter;
-use crate::fhir::{Body, FhirRequest, Target, Unreadable};
-use crate::gateway::{Passage, Question, Route, is_uri};
-use crate::policy::{Denial, EntryDuty, EntryRefusal, Extent, Need};
+use crate::fhir::{Body, FhirRequest, Format, Target, Unreadable};
+use crate::gateway::{Passage, Question, Route, Step, is_uri};
+use crate::policy::{
+    Alternative, Complete, Denial, EntryDuty, EntryRefusal, Extent, Facts, Found, Holder, Need,
+    Question as Inquiry, Stored, Version,
+};
 use crate::reject::Rejection;
 use crate::release::{self, Answer, Opening};
+use crate::scope::Scope;
 use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
 
 /// Why a request without needs is permitted.
@@ -111,11 +116,51 @@ impl Explainer {
         match self.passage(&asked, &mut verdict) {
             Ok(passage) => {
                 verdict.permitted(&passage);
+                self.limits(&asked, &passage.needs, &mut verdict);
                 self.returned(&asked, &passage, &mut verdict);
             }
-            Err(rejection) => verdict.denied(&rejection),
+            Err(rejection) => {
+                verdict.denied(&rejection);
+                if let Rejection::Denied(refused) = &rejection {
+                    self.limits(&asked, &refused.needs, &mut verdict);
+                }
+            }
         }
         Ok(Value::Object(verdict.out))
+    }
+
+    /// What each scope that grants a part of what is needed is limited to, and who can tell; and why scopes that name it
+    /// grant nothing.
+    fn limits(&self, case: &Case, needs: &[Need], verdict: &mut Verdict) {
+        let Ok(Caller::Holder(grant)) = self.caller(case) else { return };
+        let holder = Holder::new(&grant, self.route.rules());
+        let mut limits = Vec::new();
+        for need in needs {
+            for letter in &need.letters {
+                let reach = holder.reach(need.resource, *letter);
+                let written = |scope: &Scope, alternative: &Alternative| {
+                    let terms = alternative.terms.iter().map(|term| {
+                        let by = if term.asked().is_some() { "backend" } else { "gateway" };
+                        json!({"term": term.to_string(), "verified_by": by})
+                    });
+                    let terms: Vec<Value> = terms.collect();
+                    let letter = letter.as_char().to_string();
+                    json!({"type": need.type_name(), "letter": letter, "scope": scope.written(), "all_of": terms})
+                };
+                if reach.all.is_empty() && need.resource.is_some() {
+                    let parts =
+                        reach.limited.iter().flat_map(|(scope, any)| any.iter().map(move |one| (scope, one)));
+                    limits.extend(parts.map(|(scope, alternative)| written(scope, alternative)));
+                }
+                limits.extend(reach.barred.iter().map(|barred| {
+                    let letter = letter.as_char().to_string();
+                    json!({"type": need.type_name(), "letter": letter, "nothing": barred.why()})
+                }));
+            }
+        }
+        if !limits.is_empty() {
+            verdict.put("limits", Value::Array(limits));
+        }
     }
 
     /// The discovery document, which needs no token (DISC-1) and is served by `discovery` alone.
@@ -146,14 +191,29 @@ impl Explainer {
         if question.kind() != crate::fhir::Kind::Capabilities {
             self.route.before_body(&question, &caller)?;
         }
-        let Question::Fhir(asked) = question else {
-            return self.route.pass(question, Bytes::new(), &caller, self.now);
+        let asked = match question {
+            Question::Link { link, method, wanted } => {
+                return self.route.follow(&link, (&method, wanted), &caller, self.now);
+            }
+            Question::Fhir(asked) => asked,
         };
-        let request =
-            asked.with_body(case.body.clone(), self.route.reading()).map_err(Rejection::Unreadable)?;
-        let passage = self.route.pass_request(&request, &caller);
-        self.entries(&request, &caller, verdict);
+        let request = self.route.read(*asked, case.body.clone())?;
+        let passage = self.decided(&request, &caller, case);
+        self.entries((&request, case), &caller, passage.as_ref().ok(), verdict);
         passage
+    }
+
+    /// Decides with what the case says is stored; what it does not say does not exist.
+    fn decided(&self, request: &FhirRequest, caller: &Caller, case: &Case) -> Result<Passage, Rejection> {
+        let mut facts = Facts::default();
+        loop {
+            match self.route.pass(request, caller, &facts)? {
+                Step::Pass(passage) => return Ok(passage),
+                Step::Ask(questions) => {
+                    questions.into_iter().for_each(|question| case.answer(question, &mut facts));
+                }
+            }
+        }
     }
 
     fn caller(&self, case: &Case) -> Result<Caller, TokenError> {
@@ -164,27 +224,36 @@ impl Explainer {
     }
 
     /// What becomes of each entry of a batch or transaction, as if sent alone.
-    fn entries(&self, request: &FhirRequest, caller: &Caller, verdict: &mut Verdict) {
+    fn entries(
+        &self,
+        (request, case): (&FhirRequest, &Case),
+        caller: &Caller,
+        whole: Option<&Passage>,
+        verdict: &mut Verdict,
+    ) {
         let Body::Bundle(bundle) = request.body() else { return };
-        let entries: Vec<Value> = bundle
-            .entries
-            .iter()
-            .map(|entry| {
-                let mut verdict = Verdict { out: Map::new() };
-                verdict.unknown();
-                match entry {
-                    Ok(request) => {
-                        verdict.asked(&Question::Fhir(Box::new(request.asked().clone())));
-                        match self.route.pass_request(request, caller) {
-                            Ok(passage) => verdict.permitted(&passage),
-                            Err(rejection) => verdict.denied(&rejection),
-                        }
+        let forwarded = |at: usize| {
+            let duty = whole.and_then(|passage| passage.duties.entries.get(at));
+            matches!(duty, Some(EntryDuty::Forward(_)))
+        };
+        let one = |(at, entry): (usize, &Result<FhirRequest, Unreadable>)| {
+            let mut verdict = Verdict { out: Map::new() };
+            verdict.unknown();
+            match entry {
+                Ok(request) => {
+                    verdict.asked(&Question::Fhir(Box::new(request.asked().clone())));
+                    match self.decided(request, caller, case) {
+                        Ok(passage) => verdict.permitted(&passage),
+                        // Beside the others it may be more than alone: a urn stands for one of them (REST-35).
+                        Err(_) if forwarded(at) => verdict.permitted_beside_others(),
+                        Err(rejection) => verdict.denied(&rejection),
                     }
-                    Err(unreadable) => verdict.denied(&Rejection::Unreadable(unreadable.clone())),
                 }
-                Value::Object(verdict.out)
-            })
-            .collect();
+                Err(unreadable) => verdict.denied(&Rejection::Unreadable(unreadable.clone())),
+            }
+            Value::Object(verdict.out)
+        };
+        let entries: Vec<Value> = bundle.entries.iter().enumerate().map(one).collect();
         verdict.put("entries", Value::Array(entries));
     }
 
@@ -194,7 +263,7 @@ impl Explainer {
         let mut as_object = case.object_response;
         let released = match (&passage.outbound, &case.response) {
             (None, _) => Ok(release::refused_batch(&passage.duties, &terms).into_parts()),
-            (Some(_), Some(answer)) => self.released(answer.clone(), passage),
+            (Some(_), Some(answer)) => self.released(answer.clone(), passage, case),
             (Some(_), None) => return,
         };
         let (status, headers, body) = released.unwrap_or_else(|rejection| {
@@ -211,12 +280,56 @@ impl Explainer {
         );
     }
 
+    /// A search that became several: the answer is that of the first, and the others find nothing.
+    fn united(
+        &self,
+        mut union: release::Union<'_>,
+        answer: Answer,
+        passage: &Passage,
+        case: &Case,
+    ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
+        let facts = self.asked_of(&answer, passage, case);
+        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, self.now) };
+        let format = answer.headers.get("content-type").and_then(|written| written.to_str().ok());
+        let nothing = match format.and_then(Format::of) {
+            Some(Format::Xml) => r#"<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/></Bundle>"#,
+            Some(Format::Json) | None => r#"{"resourceType":"Bundle","type":"searchset"}"#,
+        };
+        let nothing =
+            Answer { status: StatusCode::OK, headers: answer.headers.clone(), body: nothing.into() };
+        let mut answers = std::iter::once(answer).chain(std::iter::repeat(nothing));
+        while let Some((at, _)) = union.wants()
+            && let Some(answer) = answers.next()
+        {
+            union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
+        }
+        union.finish(&passage.own, &terms).map(release::Released::into_parts).map_err(Rejection::Withheld)
+    }
+
+    /// What is known for the check. A parameter that only the backend can evaluate holds of nothing here, where the
+    /// backend is not asked.
+    fn asked_of(&self, answer: &Answer, passage: &Passage, case: &Case) -> Facts {
+        let mut facts = passage.facts.clone();
+        let questions = release::questions(answer, &passage.duties, &self.route.terms(passage, self.now));
+        for question in questions {
+            if matches!(question, Inquiry::Stored(..)) {
+                case.answer(question, &mut facts);
+            }
+        }
+        facts
+    }
+
     fn released(
         &self,
         answer: Answer,
         passage: &Passage,
+        case: &Case,
     ) -> Result<(StatusCode, HeaderMap, Bytes), Rejection> {
-        let terms = self.route.terms(passage, self.now);
+        if let Some(union) = release::Union::of(&passage.duties) {
+            return self.united(union, answer, passage, case);
+        }
+        let facts = self.asked_of(&answer, passage, case);
+        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, self.now) };
         let opening = release::open(answer.status, &answer.headers, &passage.duties, &terms);
         match opening.map_err(Rejection::Withheld)? {
             Opening::Hold => release::check(answer, &passage.duties, &terms)
@@ -290,6 +403,14 @@ impl Verdict {
         self.put("reason", json!(reason));
     }
 
+    fn permitted_beside_others(&mut self) {
+        self.put("decision", json!("permit"));
+        self.put(
+            "reason",
+            json!("The scopes of the access token permit this together with the other entries."),
+        );
+    }
+
     fn denied(&mut self, rejection: &Rejection) {
         self.put("decision", json!("deny"));
         self.put("status", json!(rejection.status().as_u16()));
@@ -333,6 +454,7 @@ struct Case {
     claims: Option<Map<String, Value>>,
     response: Option<Answer>,
     object_response: bool,
+    stored: Vec<Value>,
 }
 
 impl Case {
@@ -356,7 +478,41 @@ impl Case {
         let response = case.get("response").map(answer).transpose()?;
         let object_response =
             case.get("response").and_then(|r| r.get("body")).is_none_or(|body| !body.is_string());
-        Ok(Self { method, target: text("target")?, headers, body, claims, response, object_response })
+        let stored = stored(case.get("stored"))?;
+        Ok(Self { method, target: text("target")?, headers, body, claims, response, object_response, stored })
+    }
+}
+
+impl Case {
+    /// Answers a question from what the case says is stored.
+    fn answer(&self, question: Inquiry, facts: &mut Facts) {
+        let (resource, id, _) = question.target();
+        let of_type = self
+            .stored
+            .iter()
+            .filter(|stored| stored.get("resourceType").and_then(Value::as_str) == Some(resource.as_str()));
+        let versions: Vec<_> =
+            of_type.filter_map(|stored| Version::new(stored.to_string().into(), resource, None)).collect();
+        if let Some(id) = id {
+            let found = versions.into_iter().find(|version| version.id == id);
+            let stored = found.map_or(Stored::Absent, |version| Stored::Present(Arc::new(version)));
+            facts.put_stored(question, stored);
+        } else {
+            let versions = versions.into_iter().map(Arc::new).collect();
+            facts.put_found(question, Found::Versions(versions, Complete::Yes));
+        }
+    }
+}
+
+/// What a pre-fetch would find: a resource, several in an array, or as JSON text.
+fn stored(written: Option<&Value>) -> Result<Vec<Value>, CaseError> {
+    let wrong = CaseError::Member { member: "stored", expected: "a resource, or an array of them" };
+    match written {
+        None | Some(Value::Null) => Ok(Vec::new()),
+        Some(Value::Array(items)) => Ok(items.clone()),
+        Some(Value::String(text)) => serde_json::from_str(text).map(|one| vec![one]).map_err(|_| wrong),
+        Some(resource @ Value::Object(_)) => Ok(vec![resource.clone()]),
+        Some(Value::Bool(_) | Value::Number(_)) => Err(wrong),
     }
 }
 
@@ -452,6 +608,22 @@ fn readable(decision: &Value) -> String {
         let by =
             if granted.is_empty() { "not granted".to_owned() } else { format!("by {}", granted.join(" ")) };
         lines.push(format!("  needs {}.{}: {by}", member("type"), member("letter")));
+    }
+    for limit in decision.get("limits").and_then(Value::as_array).into_iter().flatten() {
+        let member = |name: &str| limit.get(name).and_then(Value::as_str).unwrap_or("?");
+        let what = format!("  {}.{}", member("type"), member("letter"));
+        let Some(terms) = limit.get("all_of").and_then(Value::as_array) else {
+            lines.push(format!("{what}: a scope grants nothing: {}", member("nothing")));
+            continue;
+        };
+        let terms: Vec<_> = terms
+            .iter()
+            .map(|term| {
+                let part = |name: &str| term.get(name).and_then(Value::as_str).unwrap_or("?");
+                format!("{} (told by the {})", part("term"), part("verified_by"))
+            })
+            .collect();
+        lines.push(format!("{what} by {} only within {}", member("scope"), terms.join(" and ")));
     }
     for (index, entry) in decision.get("entries").and_then(Value::as_array).into_iter().flatten().enumerate()
     {

@@ -40,7 +40,7 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         // Before anything listens: who sees the port open may already send a signal.
         let signals = Signals::take()?;
         let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
-        let house = House::open(settings, files::seal_key()?, stop.clone()).await?;
+        let house = House::open(settings, stop.clone()).await?;
         let watching = tokio::spawn(watch(config.to_owned(), house.shared(), hangup, stop.clone()));
         tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
@@ -88,7 +88,7 @@ pub(super) struct Shared {
     certificates: Option<Arc<CertificateStore>>,
     ledger: Arc<Ledger>,
     metrics: Metrics,
-    /// The same through reloads, so that page links stay good.
+    /// What links are sealed with when no file has a key: the same through reloads, so that they stay good.
     seal: Arc<SealKey>,
     tasks: parking::Slot,
 }
@@ -119,12 +119,9 @@ mod parking {
 
 impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
-    pub(super) async fn open(
-        settings: Settings,
-        seal: Arc<SealKey>,
-        stop: CancellationToken,
-    ) -> Result<Self, Failure> {
+    pub(super) async fn open(settings: Settings, stop: CancellationToken) -> Result<Self, Failure> {
         let metrics = Metrics::new();
+        let seal = files::seal_key()?;
         let ledger =
             Arc::new(Ledger::open(&settings.audit, &settings.rules.public_base).map_err(Failure::work)?);
         let certificates = match &settings.server.tls {
@@ -138,7 +135,8 @@ impl House {
             })?),
             None => None,
         };
-        let gateway = Gateway::new(settings, Arc::clone(&seal), Arc::clone(&ledger), metrics.clone())
+        let with = seal_key(&settings, &seal);
+        let gateway = Gateway::new(settings, with, Arc::clone(&ledger), metrics.clone())
             .map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let shared =
@@ -237,7 +235,7 @@ impl Shared {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let (seal, ledger) = (Arc::clone(&self.seal), Arc::clone(&self.ledger));
+        let (seal, ledger) = (seal_key(&settings, &self.seal), Arc::clone(&self.ledger));
         match Gateway::new(settings, seal, ledger, self.metrics.clone()) {
             Ok(gateway) => {
                 self.front.replace(gateway);
@@ -252,6 +250,11 @@ impl Shared {
             }
         }
     }
+}
+
+/// The key of the file that the settings name, or the process's own.
+fn seal_key(settings: &Settings, own: &Arc<SealKey>) -> Arc<SealKey> {
+    Arc::clone(settings.seal_key.as_ref().map_or(own, |file| &file.key))
 }
 
 /// Keys that sockets, ledger and telemetry were opened by.
@@ -353,6 +356,7 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
         files.extend(tls.client_ca.clone());
     }
     files.extend(settings.backend.ca.clone());
+    files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
     files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
     files
 }

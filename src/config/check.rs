@@ -9,6 +9,7 @@ mod issuer;
 mod limits;
 mod outlets;
 mod rules;
+mod seal;
 mod secret;
 mod server;
 mod unbuilt;
@@ -111,6 +112,7 @@ impl Check<'_> {
         let listen = server.as_ref().map(|server| server.listen.as_slice()).unwrap_or_default();
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());
+        let seal_key = self.seal_key(&file.shared_state.unwrap_or_default());
         Some(Settings {
             profile,
             server: server?,
@@ -122,6 +124,7 @@ impl Check<'_> {
             cors_origins,
             limits,
             audit,
+            seal_key,
             admin,
             telemetry,
         })

@@ -54,7 +54,7 @@ pub struct File {
     pub limits: Option<Limits>,
     /// Where audit events are recorded.
     pub audit: Option<Audit>,
-    /// What replicas share. Not available in this version.
+    /// What replicas share.
     pub shared_state: Option<SharedState>,
     /// Health, readiness and metrics, on a port of their own.
     pub admin: Option<Admin>,
@@ -352,7 +352,8 @@ pub struct SharedState {
     /// Replay memory and rate limits, e.g. `redis://127.0.0.1:6379/0`. Not available in this version; absent: kept in
     /// this process.
     pub url: Option<String>,
-    /// File with the key of the sealed page links. Has no effect in this version; absent: random at start.
+    /// File with the key of the sealed page links: 32 bytes raw, as 64 hexadecimal digits or as base64; read again when it
+    /// changes. With it links outlive a restart and open at every replica. Default: random at start.
     pub seal_key_file: Option<PathBuf>,
 }
 

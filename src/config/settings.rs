@@ -6,12 +6,13 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use url::Url;
 
 use crate::fhir::FhirVersion;
-use crate::policy::Rules;
+use crate::policy::{Rules, SealKey};
 
 /// Every capability of SMART App Launch 2.2; others are full URIs (DISC-7).
 pub const CAPABILITIES: [&str; 20] = [
@@ -60,6 +61,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Where audit events are recorded.
     pub audit: Audit,
+    /// What page links are sealed with; absent: a key that lives as long as the process.
+    pub seal_key: Option<SealKeyFile>,
     /// Address of `/health`, `/ready`, `/metrics`; absent: no such listener.
     pub admin: Option<SocketAddr>,
     /// Log level and format.
@@ -319,6 +322,15 @@ pub enum OnAuditFailure {
     Continue,
     /// They are refused with 503.
     Refuse,
+}
+
+/// The key of sealed page links, and where it was read. `Debug` shows no key.
+#[derive(Debug, Clone)]
+pub struct SealKeyFile {
+    /// The file; read again when it changes.
+    pub path: PathBuf,
+    /// What was in it.
+    pub key: Arc<SealKey>,
 }
 
 /// Log level and format.

@@ -41,7 +41,7 @@ use super::serving::{Body, Bound, Received, Serving};
 use super::trouble::Canned;
 use call::{Answer, Call, Content};
 use store::{Key, Store};
-use world::World;
+use world::{Heeds, World};
 
 /// What a demo FHIR server starts with.
 pub struct Options {
@@ -90,6 +90,8 @@ pub enum Misbehaviour {
     Hang,
     /// Answers a Bundle, or what else was asked for, of at least so many bytes.
     Huge(usize),
+    /// Carries conditional writes out on the first resource of the type, whatever the condition says.
+    IgnoreConditions,
     /// Ignores every search parameter and returns everyone.
     IgnoreParameters,
     /// Answers properly, one byte a pause.
@@ -135,7 +137,7 @@ impl FhirServer {
         if options.content == Contents::Synthetic {
             data::fill(&mut store);
         }
-        let world = World { store, base: base.clone(), unknown: options.unknown, ignores_parameters: false };
+        let world = World { store, base: base.clone(), unknown: options.unknown, heeds: Heeds::All };
         let (world, log, trouble) = (Mutex::new(world), Mutex::default(), Mutex::default());
         let shared = Arc::new(Shared { root, world, log, trouble, behaved: watch::Sender::new(0) });
         let handler = shared.clone();
@@ -238,36 +240,31 @@ async fn respond(shared: Arc<Shared>, received: Received) -> io::Result<Response
         trouble.next.pop_front().or_else(|| trouble.lasting.clone())
     };
     match trouble {
-        None => Ok(shared.proper(&received, Parameters::Heed).response()),
+        None => Ok(shared.proper(&received, Heeds::All).response()),
         Some(Misbehaviour::Answer(canned)) => Ok(canned.response()),
         Some(Misbehaviour::Close) => Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
         Some(Misbehaviour::Hang) => {
             if behaved.changed().await.is_err() {
                 pending::<()>().await;
             }
-            Ok(shared.proper(&received, Parameters::Heed).response())
+            Ok(shared.proper(&received, Heeds::All).response())
         }
         Some(Misbehaviour::Huge(bytes)) => Ok(shared.huge(&received, bytes).response()),
-        Some(Misbehaviour::IgnoreParameters) => Ok(shared.proper(&received, Parameters::Ignore).response()),
-        Some(Misbehaviour::Trickle(pause)) => Ok(shared.proper(&received, Parameters::Heed).trickle(pause)),
-        Some(Misbehaviour::Truncate) => Ok(shared.proper(&received, Parameters::Heed).cut()),
+        Some(Misbehaviour::IgnoreConditions) => Ok(shared.proper(&received, Heeds::NoConditions).response()),
+        Some(Misbehaviour::IgnoreParameters) => Ok(shared.proper(&received, Heeds::NoParameters).response()),
+        Some(Misbehaviour::Trickle(pause)) => Ok(shared.proper(&received, Heeds::All).trickle(pause)),
+        Some(Misbehaviour::Truncate) => Ok(shared.proper(&received, Heeds::All).cut()),
         Some(Misbehaviour::WrongResource(resource)) => {
             Ok(shared.written(&received, Answer::ok(resource)).response())
         }
     }
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Parameters {
-    Heed,
-    Ignore,
-}
-
 impl Shared {
-    fn proper(&self, received: &Received, parameters: Parameters) -> Canned {
+    fn proper(&self, received: &Received, heeds: Heeds) -> Canned {
         let answer = {
             let mut world = locked(&self.world);
-            world.ignores_parameters = parameters == Parameters::Ignore;
+            world.heeds = heeds;
             match Call::received(received, &self.root) {
                 Some(call) => world::answer(&mut world, &call),
                 None => Err(Fault::unknown(format!("Nothing is at {}", received.path()))),
@@ -281,7 +278,7 @@ impl Shared {
 
     /// The proper answer with a comment long enough in it.
     fn huge(&self, received: &Received, bytes: usize) -> Canned {
-        let mut canned = self.proper(received, Parameters::Heed);
+        let mut canned = self.proper(received, Heeds::All);
         let mut resource: Value =
             serde_json::from_slice(&canned.body).unwrap_or_else(|_| json!({"resourceType": "Bundle"}));
         if let Some(map) = resource.as_object_mut() {

@@ -167,6 +167,22 @@ impl SearchQuery {
         self
     }
 
+    /// The same query with absolute references below one base moved below another.
+    #[must_use]
+    pub fn rebased(self, from: &str, to: &str) -> Self {
+        let alternative = |value: &str| match value.strip_prefix(from) {
+            Some(rest) if rest.starts_with('/') => format!("{to}{rest}"),
+            Some(_) | None => value.to_owned(),
+        };
+        self.map(|parameter| {
+            if from == to || !parameter.value().contains(from) {
+                return parameter;
+            }
+            let value: Vec<_> = parameter.alternatives().map(alternative).collect();
+            Parameter::new(parameter.name(), value.join(","))
+        })
+    }
+
     /// The same query with each parameter passed through `change`.
     #[must_use]
     pub fn map(self, change: impl Fn(Parameter) -> Parameter) -> Self {

@@ -2,6 +2,7 @@
 //! (DISC-15).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -34,6 +35,7 @@ pub struct Documents {
     publishes_openid: bool,
     current: ArcSwapOption<Current>,
     statements: [ArcSwapOption<(Timestamp, Bytes)>; 2],
+    compartment_search: AtomicBool,
 }
 
 /// What is built from the authorization server's metadata.
@@ -77,6 +79,7 @@ impl Documents {
             publishes_openid,
             current: ArcSwapOption::empty(),
             statements: [ArcSwapOption::empty(), ArcSwapOption::empty()],
+            compartment_search: AtomicBool::new(false),
         }
     }
 
@@ -157,6 +160,23 @@ impl Documents {
     /// Keeps a CapabilityStatement.
     pub fn keep_statement(&self, format: Format, statement: Bytes, now: Timestamp) {
         self.slot(format).store(Some(Arc::new((now, statement))));
+    }
+
+    /// Whether the backend's statement says that it searches the Patient compartment; not while none was read.
+    #[must_use]
+    pub fn compartment_search(&self) -> bool {
+        self.compartment_search.load(Ordering::Relaxed)
+    }
+
+    /// Reads what the backend says it can do: `rest.compartment` names the compartments it searches (COMP-15).
+    pub fn learn(&self, statement: &[u8]) {
+        let Ok(statement) = serde_json::from_slice::<Value>(statement) else { return };
+        let rest = statement.get("rest").and_then(Value::as_array).into_iter().flatten();
+        let compartments = rest.filter_map(|rest| rest.get("compartment")?.as_array()).flatten();
+        let patient = compartments
+            .filter_map(Value::as_str)
+            .any(|url| url.split('|').next().unwrap_or(url).ends_with("/CompartmentDefinition/patient"));
+        self.compartment_search.store(patient, Ordering::Relaxed);
     }
 
     fn slot(&self, format: Format) -> &ArcSwapOption<(Timestamp, Bytes)> {

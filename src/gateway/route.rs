@@ -14,10 +14,11 @@ use crate::fhir::{
     Unreadable, Wanted,
 };
 use crate::policy::{
-    self, Decision, Denial, Duties, LINK_PARAMETER, Leads, Link, Need, Refused, Rules, SealKey,
+    self, Decision, Denial, Duties, Facts, LINK_PARAMETER, Leads, Link, Need, Part, Question as Inquiry,
+    Refused, Rules, SealKey,
 };
 use crate::reject::Rejection;
-use crate::release::{self, Credentials};
+use crate::release::{self, Credentials, Unless};
 use crate::rewrite::{self, Bases, Outbound};
 use crate::token::{Caller, TokenError};
 
@@ -93,10 +94,28 @@ pub struct Passage {
     pub needs: Vec<Need>,
     /// The entries of a batch or transaction, as read.
     pub entries: Vec<Result<FhirRequest, Unreadable>>,
+    /// What the backend was asked on the way.
+    pub facts: Facts,
+    /// The client's own target below the base, a form's parameters included.
+    pub own: String,
+    unless: Unless,
     kind: Kind,
     method: Method,
     format: Format,
     action: Option<BundleAction>,
+}
+
+/// How far a request came.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for the length of one call, most of them the large one"
+)]
+pub enum Step {
+    /// It may leave.
+    Pass(Passage),
+    /// These must be asked of the backend first.
+    Ask(Vec<Inquiry>),
 }
 
 impl Route {
@@ -187,24 +206,28 @@ impl Route {
         }
     }
 
-    /// Reads the body, decides, and writes what leaves.
+    /// Reads the body.
     ///
     /// # Errors
-    /// When the body cannot be read or the decision is no.
-    pub fn pass(
-        &self,
-        question: Question,
-        body: Bytes,
-        caller: &Caller,
-        now: Timestamp,
-    ) -> Result<Passage, Rejection> {
-        match question {
-            Question::Fhir(asked) => {
-                let request = asked.with_body(body, self.reading()).map_err(Rejection::Unreadable)?;
-                self.pass_request(&request, caller)
-            }
-            Question::Link { link, method, wanted } => self.pass_link(&link, (&method, wanted), caller, now),
-        }
+    /// When it does not fit the interaction or could be read in two ways.
+    pub fn read(&self, asked: Asked, body: Bytes) -> Result<FhirRequest, Rejection> {
+        asked.with_body(body, self.reading()).map_err(Rejection::Unreadable)
+    }
+
+    /// What is asked of the backend for a question of policy.
+    #[must_use]
+    pub fn inquire(&self, question: &Inquiry) -> Outbound {
+        rewrite::inquire(question, self.bases())
+    }
+
+    /// What leaves for one part of a search that became several.
+    #[must_use]
+    pub fn part(&self, passage: &Passage, part: &Part) -> Option<Outbound> {
+        rewrite::part(passage.outbound.as_ref()?, part, self.bases())
+    }
+
+    fn bases(&self) -> Bases<'_> {
+        Bases { public: &self.rules.public_base, backend: &self.rules.backend_base }
     }
 
     /// What a reader of requests must know.
@@ -217,44 +240,52 @@ impl Route {
         }
     }
 
-    /// Decides on a request that was read whole, and writes what leaves.
+    /// Decides on a request that was read whole, with what is known so far, and writes what leaves.
     ///
     /// # Errors
     /// When the decision is no.
-    pub fn pass_request(&self, request: &FhirRequest, caller: &Caller) -> Result<Passage, Rejection> {
+    pub fn pass(&self, request: &FhirRequest, caller: &Caller, facts: &Facts) -> Result<Step, Rejection> {
         // TOK-2, TOK-3: a second credential, and one that would be logged or sent on.
         if request.query().first("access_token").is_some() {
             return Err(Rejection::Unauthenticated(TokenError::SeveralCredentials));
         }
-        let permit = match policy::decide(request, caller, &self.rules) {
+        let permit = match policy::decide(request, caller, &self.rules, facts) {
             Decision::Allow(permit) => permit,
+            Decision::Ask(questions) => return Ok(Step::Ask(questions)),
             Decision::Deny(refused) => return Err(Rejection::Denied(refused)),
         };
         let needs = permit.needs().to_vec();
-        let bases = Bases { public: &self.rules.public_base, backend: &self.rules.backend_base };
-        let (outbound, duties) = rewrite::confine(request, permit, bases);
+        let (outbound, duties) = rewrite::confine(request, permit, self.bases());
         let asked = request.asked();
-        Ok(Passage {
+        let (entries, action) = match request.body() {
+            Body::Bundle(bundle) => (bundle.entries.clone(), Some(bundle.action)),
+            Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
+                (Vec::new(), None)
+            }
+        };
+        Ok(Step::Pass(Passage {
             outbound,
             duties,
             needs,
-            entries: match request.body() {
-                Body::Bundle(bundle) => bundle.entries.clone(),
-                Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
-                    Vec::new()
-                }
+            entries,
+            facts: facts.clone(),
+            own: asked.target().clone().with_query(request.query()).to_string(),
+            unless: Unless {
+                none_match: asked.conditions().if_none_match.clone(),
+                modified_since: asked.conditions().if_modified_since.clone(),
             },
             kind: asked.kind(),
             method: asked.method().clone(),
             format: asked.wanted().for_outcome(),
-            action: match request.body() {
-                Body::Bundle(bundle) => Some(bundle.action),
-                Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => None,
-            },
-        })
+            action,
+        }))
     }
 
-    fn pass_link(
+    /// Decides on following a link, and writes what leaves.
+    ///
+    /// # Errors
+    /// When it has expired, was made for somebody else, or needs what the grant no longer has.
+    pub fn follow(
         &self,
         link: &Link,
         (method, wanted): (&Method, Wanted),
@@ -270,6 +301,7 @@ impl Route {
         let asked_as = if *method == Method::HEAD { &Method::GET } else { method };
         let permit = match policy::decide_link(link, asked_as, grant, &self.rules) {
             Decision::Allow(permit) => permit,
+            Decision::Ask(_) => return Err(link_refused()),
             Decision::Deny(refused) => return Err(Rejection::Denied(refused)),
         };
         let needs = permit.needs().to_vec();
@@ -284,6 +316,9 @@ impl Route {
             duties,
             needs,
             entries: Vec::new(),
+            facts: Facts::default(),
+            own: link.target.clone(),
+            unless: Unless::default(),
             kind,
             method: method.clone(),
             format,
@@ -307,6 +342,8 @@ impl Route {
             links_expire: now.as_second().saturating_add(LINK_SECONDS),
             credentials: self.credentials,
             action: passage.action,
+            facts: &passage.facts,
+            unless: &passage.unless,
         }
     }
 }

@@ -17,7 +17,7 @@ use super::body::ResponseBody;
 use super::documents::{Documents, Freshness, Place};
 use super::fields::{self, Content};
 use super::record::Record;
-use super::route::{Passage, Question, Route, is_uri};
+use super::route::{Passage, Question, Route, Step, is_uri};
 use crate::config::{BackendCredentials, OnAuditFailure, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
@@ -26,12 +26,20 @@ use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
 use crate::listener::{Connection, Refusal, Service};
-use crate::policy::SealKey;
+use crate::policy::{Denial, Facts, Question as Inquiry, Refused, SealKey, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
+use crate::rewrite::Outbound;
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, Presented, Reading, TokenError};
+use crate::upstream::headers::Ours;
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
+
+/// Most times that a decision may ask for more facts: the Binary of a document of a patient is three.
+const ROUNDS: usize = 6;
+
+/// Most launch encounters that are remembered, and for how long.
+const CONTEXTS: (u64, Duration) = (10_000, Duration::from_secs(60));
 
 /// Longest error body of a backend that is read: its words are written anew anyway.
 const FAULT_BYTES: usize = 1024 * 1024;
@@ -47,6 +55,8 @@ pub struct Gateway {
     challenge: Challenge,
     ledger: Arc<Ledger>,
     metrics: Metrics,
+    /// Whose launch encounters are, for a while (CTX-8).
+    contexts: moka::future::Cache<Inquiry, Stored>,
 }
 
 /// Why a gateway cannot be built from settings.
@@ -104,6 +114,10 @@ impl Gateway {
             settings,
             ledger,
             metrics,
+            contexts: moka::future::Cache::builder()
+                .max_capacity(CONTEXTS.0)
+                .time_to_live(CONTEXTS.1)
+                .build(),
         })
     }
 
@@ -233,7 +247,7 @@ impl Gateway {
         self.throttle(grant)?;
         self.route.before_body(&question, &caller)?;
         let body = self.read(&question, body, record).await?;
-        let passage = self.route.pass(question, body, &caller, now)?;
+        let passage = self.pass(question, body, &caller, (head, record)).await?;
         record.passing(&passage);
         self.recordable()?;
         let Some(outbound) = &passage.outbound else {
@@ -242,12 +256,15 @@ impl Gateway {
         };
         let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
             .map_err(fault)?;
+        if let Some(union) = release::Union::of(&passage.duties) {
+            return self.unite(union, &passage, (&ours, record)).await;
+        }
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, &ours).await;
         match response {
             Ok(response) => {
                 self.metrics.backend_answered(started.elapsed());
-                self.check(response, &passage, record).await
+                self.check(response, passage, (&ours, record)).await
             }
             Err(error) => {
                 let rejection = fault(error);
@@ -255,6 +272,105 @@ impl Gateway {
                 Err(rejection)
             }
         }
+    }
+
+    /// Asks for the parts of a search that became several, and shows them as one (SCOPE-44).
+    async fn unite(
+        &self,
+        mut union: release::Union<'_>,
+        passage: &Passage,
+        (ours, record): (&Ours, &mut Record),
+    ) -> Result<Answered, Rejection> {
+        let mut facts = passage.facts.clone();
+        while let Some((at, part)) = union.wants() {
+            let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
+            let outbound = self.route.part(passage, part).ok_or_else(wrong)?;
+            let answer = self.answer_to(&outbound, ours).await?;
+            let terms = self.route.terms(passage, record.now());
+            let questions = release::questions(&answer, &passage.duties, &terms);
+            self.gather(questions, ours, &mut facts).await?;
+            let terms = release::Terms { facts: &facts, ..terms };
+            record.answer(&answer);
+            union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
+        }
+        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, record.now()) };
+        let released = union.finish(&passage.own, &terms).map_err(Rejection::Withheld)?;
+        Ok(whole(released.into_parts(), Content::Altered))
+    }
+
+    /// Decides, and asks the backend what the decision rests on until it is made.
+    async fn pass(
+        &self,
+        question: Question,
+        body: Bytes,
+        caller: &Caller,
+        (head, record): (&Parts, &Record),
+    ) -> Result<Passage, Rejection> {
+        let asked = match question {
+            Question::Link { link, method, wanted } => {
+                return self.route.follow(&link, (&method, wanted), caller, record.now());
+            }
+            Question::Fhir(asked) => asked,
+        };
+        let request = self.route.read(*asked, body)?;
+        let mut facts = Facts::default();
+        facts.compartment_search = self.documents.compartment_search();
+        for _ in 0..ROUNDS {
+            let questions = match self.route.pass(&request, caller, &facts)? {
+                Step::Pass(passage) => return Ok(passage),
+                Step::Ask(questions) => questions,
+            };
+            let Caller::Holder(grant) = caller else {
+                return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
+            };
+            let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
+                .map_err(fault)?;
+            self.gather(questions, &ours, &mut facts).await?;
+        }
+        // A decision that never ends is none.
+        Err(Rejection::Denied(Refused { denial: Denial::StoredUnclear, needs: Vec::new() }))
+    }
+
+    /// Asks the backend what a decision or a check rests on.
+    async fn gather(&self, questions: Vec<Inquiry>, ours: &Ours, facts: &mut Facts) -> Result<(), Rejection> {
+        let mut asked: Vec<Inquiry> = Vec::with_capacity(questions.len());
+        for question in questions {
+            if !facts.knows(&question) && !asked.contains(&question) {
+                asked.push(question);
+            }
+        }
+        for question in asked {
+            if let Some(known) = self.contexts.get(&question).await {
+                facts.put_stored(question, known);
+                continue;
+            }
+            let answer = self.answer_to(&self.route.inquire(&question), ours).await?;
+            facts.answered(question.clone(), answer.status, &answer.headers, &answer.body);
+            if let Inquiry::Context(id) = &question
+                && let Some(known) = facts.context(id)
+            {
+                self.contexts.insert(question.clone(), known.clone()).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends one request and reads its answer whole.
+    async fn answer_to(&self, outbound: &Outbound, ours: &Ours) -> Result<Answer, Rejection> {
+        let started = std::time::Instant::now();
+        let response = self.upstream.forward(outbound, ours).await.map_err(fault)?;
+        self.metrics.backend_answered(started.elapsed());
+        let (head, body) = response.into_parts();
+        let body = self.whole_body(body, self.settings.limits.checked_answer_bytes).await?;
+        Ok(Answer { status: head.status, headers: head.headers, body })
+    }
+
+    async fn whole_body(&self, body: UpstreamBody, limit: usize) -> Result<Bytes, Rejection> {
+        collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
+            Unfit::Broken(error) => fault(error),
+            Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
+            Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
+        })
     }
 
     /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
@@ -313,11 +429,11 @@ impl Gateway {
     async fn check(
         &self,
         response: Response<UpstreamBody>,
-        passage: &Passage,
-        record: &mut Record,
+        mut passage: Passage,
+        (ours, record): (&Ours, &mut Record),
     ) -> Result<Answered, Rejection> {
         let (head, body) = response.into_parts();
-        let terms = self.route.terms(passage, record.now());
+        let terms = self.route.terms(&passage, record.now());
         let opening = release::open(head.status, &head.headers, &passage.duties, &terms);
         // A body that has ended already is looked at like any that is here whole: an empty answer is none (RESP-2).
         let opening = opening.map_err(Rejection::Withheld)?;
@@ -333,14 +449,14 @@ impl Gateway {
         } else {
             FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
         };
-        let body =
-            collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
-                Unfit::Broken(error) => fault(error),
-                Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
-                Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
-            })?;
+        let body = self.whole_body(body, limit).await?;
         let answer = Answer { status: head.status, headers: head.headers, body };
         record.answer(&answer);
+        let questions = release::questions(&answer, &passage.duties, &terms);
+        if !questions.is_empty() {
+            self.gather(questions, ours, &mut passage.facts).await?;
+        }
+        let terms = self.route.terms(&passage, record.now());
         let released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
         let content = if released.altered() { Content::Altered } else { Content::Plain };
         Ok(whole(released.into_parts(), content))
@@ -380,8 +496,12 @@ impl Gateway {
         record: &Record,
     ) -> Result<Bytes, Rejection> {
         let format = question.wanted().for_outcome();
-        let passage = self.route.pass(question, Bytes::new(), &Caller::Anonymous, record.now())?;
         let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
+        let Question::Fhir(asked) = question else { return Err(wrong()) };
+        let request = self.route.read(*asked, Bytes::new())?;
+        let Step::Pass(passage) = self.route.pass(&request, &Caller::Anonymous, &Facts::default())? else {
+            return Err(wrong());
+        };
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
         let ours =
             fields::ours(&self.settings, head, None, record.peer(), record.request_id()).map_err(fault)?;
@@ -394,6 +514,9 @@ impl Gateway {
         let body = collect(body, limits.checked_answer_bytes, self.settings.backend.timeout).await.map_err(
             |_| Rejection::Backend(BackendFault::Broken("its CapabilityStatement broke off".to_owned())),
         )?;
+        if format == Format::Json {
+            self.documents.learn(&body);
+        }
         let rules = self.route.rules();
         let truth = Truth {
             public_base: &rules.public_base,

@@ -1,22 +1,28 @@
-//! The decision: a total function of request, caller and rules. It reads no clock and waits for nothing.
+//! The decision: a total function of request, caller, rules and facts. It reads no clock and waits for nothing.
+
+use std::sync::Arc;
 
 use http::Method;
 
 use crate::fhir::{
-    Asked, Body, BundleAction, BundleRequest, CompartmentKind, FhirRequest, Kind, Letter, Level, NeedOf,
-    Parameter, Permission, Reserved, ResourceType, Row, SearchQuery,
+    Asked, Body, BundleAction, BundleRequest, CompartmentKind, FhirRequest, Kind, Letter, Level, Permission,
+    ResourceType, SearchQuery,
 };
-use crate::policy::denial::{Denial, EntryRefusal, Extent, Need, Refused};
+use crate::matching::Site;
+use crate::policy::admission::{Admit, By};
+use crate::policy::denial::{Denial, EntryRefusal, Need, Refused};
+use crate::policy::facts::{Facts, Question, Stored};
 use crate::policy::needs::Needs;
-use crate::policy::permit::{Admit, Content, Duties, EntryDuty, Expects, Permit, Total};
+use crate::policy::permit::{Duties, EntryDuty, Expects, Permit, SearchDuty, Total};
 use crate::policy::reach::Holder;
 use crate::policy::rules::Rules;
 use crate::policy::seal::{Leads, Link};
-use crate::policy::search::{Inspection, Place, named_types};
-use crate::scope::Level as Context;
+use crate::policy::search::{Inspection, Place, Reached};
+use crate::policy::term::{Access, Purpose, Scene};
+use crate::policy::urns::{self, Urns};
 use crate::token::{Caller, Grant};
 
-/// Yes, with what must be done for it, or no.
+/// Yes, with what must be done for it, or no, or not yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[expect(
     clippy::large_enum_variant,
@@ -25,13 +31,30 @@ use crate::token::{Caller, Grant};
 pub enum Decision {
     /// It may be sent, as the permit says.
     Allow(Permit),
+    /// It depends on what the backend holds: these facts are missing.
+    Ask(Vec<Question>),
     /// It may not.
     Deny(Refused),
 }
 
+/// Why a decision stops before its end.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Facts are missing.
+    Ask(Vec<Question>),
+    /// The answer is no.
+    Deny(Denial),
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Deny(denial)
+    }
+}
+
 /// Decides on a request that was read whole.
 #[must_use]
-pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules) -> Decision {
+pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules, facts: &Facts) -> Decision {
     let asked = request.asked();
     if asked.kind() == Kind::Capabilities {
         return Decision::Allow(Permit::public(asked.target().query().clone()));
@@ -39,9 +62,10 @@ pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules) -> Decision
     let Caller::Holder(grant) = caller else { return refuse(Denial::Anonymous, Vec::new()) };
     let holder = Holder::new(grant, rules);
     match request.body() {
-        Body::Bundle(bundle) => decide_bundle(bundle, caller, holder),
+        Body::Bundle(bundle) => decide_bundle(bundle, holder, facts),
         Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
-            settle(Deciding { request, needs: Needs::new(holder) }, holder)
+            let admit = Admit::of(holder);
+            settle(Deciding { request, needs: Needs::new(holder), facts, admit: &admit, urns: None }, holder)
         }
     }
 }
@@ -78,7 +102,7 @@ pub fn before_body(asked: &Asked, caller: &Caller, rules: &Rules) -> Option<Refu
     denial.filter(|denial| *denial != Denial::Constrained).map(|denial| Refused { denial, needs })
 }
 
-fn level(asked: &Asked) -> Level {
+pub(super) fn level(asked: &Asked) -> Level {
     match (&asked.found().resource_type, &asked.found().id) {
         (None, _) => Level::System,
         (Some(_), None) => Level::Type,
@@ -86,7 +110,8 @@ fn level(asked: &Asked) -> Level {
     }
 }
 
-/// Decides on following a sealed link: by its binding and its needs, both as of now (SRCH-25, SRCH-26).
+/// Decides on following a sealed link: by its binding and its needs, both as of now (SRCH-25, SRCH-26). What it leads
+/// to is held against the grant that follows it, not the one that it was made under.
 #[must_use]
 pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -> Decision {
     let holder = Holder::new(grant, rules);
@@ -99,13 +124,17 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
     let Some(demanded) = needs else { return refuse(Denial::Link, Vec::new()) };
     let mut needs = Needs::new(holder);
     for (resource, letters) in &demanded {
-        needs.demand(*resource, letters);
+        match link.leads {
+            Leads::Export => needs.demand(*resource, letters),
+            // Every resource of a page is checked.
+            Leads::Page => needs.demand_kept(*resource, letters),
+        }
     }
     let (needs, denial) = needs.settle();
     if let Some(denial) = denial {
         return refuse(denial, needs);
     }
-    let mut duties = Duties::sending(SearchQuery::default(), admitted(holder, None));
+    let mut duties = Duties::sending(SearchQuery::default(), Admit::of(holder));
     // What this page or status leads to is bound as this link was.
     duties.binding = Some(link.binding.clone());
     match link.leads {
@@ -116,27 +145,41 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
         Leads::Page => {
             duties.expects = Expects::Bundle(&["searchset", "history"]);
             duties.total = if duties.admit == Admit::All { Total::Kept } else { Total::Dropped };
+            let Some((by, search)) = link.search(rules.version()) else { return refuse(Denial::Link, needs) };
+            let Some(parts) = link.parts(rules.version()) else { return refuse(Denial::Link, needs) };
+            duties.by = by;
+            duties.search = search.map(Arc::new);
+            duties.parts = parts;
         }
     }
     Decision::Allow(Permit::new(needs, duties))
 }
 
-fn refuse(denial: Denial, needs: Vec<Need>) -> Decision {
+pub(super) fn refuse(denial: Denial, needs: Vec<Need>) -> Decision {
     Decision::Deny(Refused { denial, needs })
 }
 
 fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
-    let decided = deciding.duties();
+    let decided = deciding.duties().and_then(|duties| deciding.context().map(|()| duties));
     let head = deciding.request.asked().method();
     let (needs, unmet) = deciding.needs.settle();
+    let decided = match decided {
+        Err(Stop::Ask(questions)) => match unmet {
+            // What is not granted is refused before anything is asked (REST-6).
+            Some(denial) => return refuse(denial, needs),
+            None => return Decision::Ask(questions),
+        },
+        Err(Stop::Deny(denial)) => Err(denial),
+        Ok(duties) => Ok(duties),
+    };
     match (decided, unmet) {
         // What the client lacks is more use to it than which parameter needed it.
         (Err(denial @ Denial::Chain { .. }), None | Some(Denial::InsufficientScope)) => refuse(denial, needs),
         (_, Some(denial)) | (Err(denial), None) => refuse(denial, needs),
         (Ok(mut duties), None) => {
             duties.binding = Some(crate::policy::Binding::of(holder.grant()));
-            // HEAD brings fields and no content, also as an entry of a batch.
-            if *head == Method::HEAD {
+            // HEAD brings fields and no content; what must be checked is read like GET.
+            if *head == Method::HEAD && duties.masks.is_none() && duties.search.is_none() {
                 duties.expects = Expects::Anything;
             }
             Decision::Allow(Permit::new(needs, duties))
@@ -144,27 +187,32 @@ fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
     }
 }
 
-/// What may be shown: everything, or the types of which every instance may be read or searched.
-fn admitted(holder: Holder<'_>, also: Option<ResourceType>) -> Admit {
-    const SEEING: [Letter; 2] = [Letter::Read, Letter::Search];
-    if holder.reaches_all(None, &SEEING) {
-        return Admit::All;
-    }
-    let mut types = holder.types_reached(&SEEING);
-    types.extend(also.filter(|also| !types.contains(also)));
-    Admit::Types(types)
-}
-
-fn decide_bundle(bundle: &BundleRequest, caller: &Caller, holder: Holder<'_>) -> Decision {
+fn decide_bundle(bundle: &BundleRequest, holder: Holder<'_>, facts: &Facts) -> Decision {
     let mut entries = Vec::with_capacity(bundle.entries.len());
     let mut needs: Vec<Need> = Vec::new();
+    let mut missing: Vec<Question> = Vec::new();
+    let admit = Admit::of(holder);
+    let urns = (bundle.action == BundleAction::Transaction).then(|| urns::of(bundle));
     for (index, entry) in bundle.entries.iter().enumerate() {
         let duty = match entry {
             Err(unreadable) => EntryDuty::Refuse(EntryRefusal::Unreadable(unreadable.clone())),
-            Ok(request) => match decide_entry(request, bundle.action, caller, holder.rules()) {
-                Decision::Allow(permit) => EntryDuty::Forward(Box::new(permit)),
-                Decision::Deny(refused) => EntryDuty::Refuse(EntryRefusal::Denied(Box::new(refused))),
-            },
+            Ok(request) => {
+                let deciding = Deciding {
+                    request,
+                    needs: Needs::new(holder),
+                    facts,
+                    admit: &admit,
+                    urns: urns.as_ref(),
+                };
+                match decide_entry(deciding, bundle.action, holder) {
+                    Decision::Allow(permit) => EntryDuty::Forward(Box::new(permit)),
+                    Decision::Deny(refused) => EntryDuty::Refuse(EntryRefusal::Denied(Box::new(refused))),
+                    Decision::Ask(questions) => {
+                        missing.extend(questions);
+                        continue;
+                    }
+                }
+            }
         };
         for need in duty.needs() {
             if !needs.contains(need) {
@@ -176,7 +224,9 @@ fn decide_bundle(bundle: &BundleRequest, caller: &Caller, holder: Holder<'_>) ->
         }
         entries.push(duty);
     }
-    let admit = admitted(holder, None);
+    if !missing.is_empty() {
+        return Decision::Ask(missing);
+    }
     let mut duties = Duties::sending(SearchQuery::default(), admit);
     duties.expects = Expects::Bundle(match bundle.action {
         BundleAction::Batch => &["batch-response"],
@@ -188,18 +238,17 @@ fn decide_bundle(bundle: &BundleRequest, caller: &Caller, holder: Holder<'_>) ->
 }
 
 /// One entry, as if sent alone (REST-30); in a transaction conditional references are searches (REST-16).
-fn decide_entry(request: &FhirRequest, action: BundleAction, caller: &Caller, rules: &Rules) -> Decision {
-    let decision = decide(request, caller, rules);
-    let (BundleAction::Transaction, Caller::Holder(grant), Decision::Allow(permit)) =
-        (action, caller, &decision)
-    else {
+fn decide_entry(deciding: Deciding<'_, '_>, action: BundleAction, holder: Holder<'_>) -> Decision {
+    let request = deciding.request;
+    let decision = settle(deciding, holder);
+    let (BundleAction::Transaction, Decision::Allow(permit)) = (action, &decision) else {
         return decision;
     };
-    let mut needs = Needs::new(Holder::new(grant, rules));
+    let mut needs = Needs::new(holder);
     let references =
         request.document().map(crate::fhir::Document::conditional_references).unwrap_or_default();
     for reference in references {
-        if let Err(denial) = conditional_reference(&reference, rules, &mut needs) {
+        if let Err(denial) = conditional_reference(&reference, holder.rules(), &mut needs) {
             return refuse(denial, permit.needs().to_vec());
         }
     }
@@ -224,311 +273,173 @@ fn conditional_reference<'a>(reference: &str, rules: &'a Rules, needs: &mut Need
         types: &types,
         place: Place::Search,
         needs,
+        extent: Reached::Whole,
+        duty: &mut SearchDuty::default(),
     };
     // It is sent as it stands, so it must be one that needs no rewriting.
     if inspection.query(&query)? == query { Ok(()) } else { Err(refused()) }
 }
 
 /// A decision being made.
-struct Deciding<'r, 'a> {
-    request: &'r FhirRequest,
-    needs: Needs<'a>,
+pub(super) struct Deciding<'r, 'a> {
+    pub(super) request: &'r FhirRequest,
+    pub(super) needs: Needs<'a>,
+    pub(super) facts: &'r Facts,
+    pub(super) admit: &'r Admit,
+    /// What urns stand for, within a transaction.
+    pub(super) urns: Option<&'r Urns>,
 }
 
 impl Deciding<'_, '_> {
-    fn rules(&self) -> &Rules {
+    pub(super) fn rules(&self) -> &Rules {
         self.needs.holder().rules()
     }
 
-    fn resource(&self) -> Option<ResourceType> {
+    pub(super) fn resource(&self) -> Option<ResourceType> {
         self.request.asked().resource_type()
     }
 
-    fn duties(&mut self) -> Result<Duties, Denial> {
+    fn duties(&mut self) -> Result<Duties, Stop> {
         match self.request.kind() {
             Kind::Read | Kind::Vread => self.read(),
             Kind::HistoryInstance => self.history(Letter::Read),
             Kind::HistoryType => self.history(Letter::Search),
-            Kind::HistorySystem => self.many_types(Place::History),
+            Kind::HistorySystem => self.history_system(),
             Kind::SearchType => self.search_type(),
-            Kind::SearchSystem => self.many_types(Place::Search),
+            Kind::SearchSystem => self.search_system(),
             Kind::SearchCompartment => self.search_compartment(),
-            Kind::Create => self.write(&[Letter::Create]),
-            Kind::Update => self.write(&[Letter::Update]),
-            Kind::Patch => self.write(&[Letter::Update]),
-            Kind::UpdateConditional | Kind::PatchConditional => self.write(&[Letter::Update, Letter::Search]),
-            Kind::Delete => self.write(&[Letter::Delete]),
-            Kind::DeleteConditional => self.write(&[Letter::Delete, Letter::Search]),
+            Kind::Create => self.create(),
+            Kind::Update => self.update(),
+            Kind::Patch => self.patch(),
+            Kind::UpdateConditional | Kind::PatchConditional | Kind::DeleteConditional => self.conditional(),
+            Kind::Delete => self.delete(),
             Kind::Operation => self.operation(),
             // A Bundle without entries to decide on has nothing to do here.
-            Kind::Batch | Kind::Capabilities => Err(Denial::InsufficientScope),
+            Kind::Batch | Kind::Capabilities => Err(Denial::InsufficientScope.into()),
         }
     }
 
+    /// CTX-8: a launch encounter that is known to be another patient's makes the token unusable for `patient/` scopes.
+    fn context(&mut self) -> Result<(), Stop> {
+        let holder = self.needs.holder();
+        let (Some(patient), Some(encounter)) = (holder.grant().patient(), holder.narrowing_encounter())
+        else {
+            return Ok(());
+        };
+        if !self.needs.granted_by_patient_scopes() {
+            return Ok(());
+        }
+        match self.facts.context(encounter) {
+            None => Err(Stop::Ask(vec![Question::Context(encounter.to_owned())])),
+            Some(Stored::Present(version)) => {
+                let own = version.tree().is_some_and(|tree| {
+                    crate::matching::belongs(CompartmentKind::Patient, patient, tree.root(), &self.site())
+                });
+                if own { Ok(()) } else { Err(Denial::ContradictoryContext.into()) }
+            }
+            // Nothing is in the compartment of an encounter that there is not.
+            Some(Stored::Absent | Stored::Unclear) => Ok(()),
+        }
+    }
+
+    pub(super) fn site(&self) -> Site<'_> {
+        let rules = self.needs.holder().rules();
+        Site {
+            version: rules.version(),
+            public_base: &rules.public_base,
+            backend_base: &rules.backend_base,
+            urns: self.urns.map(|urns| &urns.0),
+        }
+    }
+
+    pub(super) fn scene(&self, purpose: Purpose) -> Scene<'_> {
+        Scene { site: self.site(), facts: self.facts, purpose }
+    }
+
+    /// What the grant reaches of the request's type with a letter; the need is kept by who calls this.
+    pub(super) fn reached(&mut self, letter: Letter) -> Access {
+        let resource = self.resource();
+        self.needs.demand_kept(resource, &[letter]);
+        resource.map_or(Access::None, |resource| self.needs.holder().access(resource, &[letter]))
+    }
+
+    pub(super) fn unmatched(&self) -> Denial {
+        Denial::Unmatched(self.rules().patient.unmatched)
+    }
+
+    /// The current version of a resource, asked for when it is not known yet.
+    pub(super) fn stored(&self, resource: ResourceType, id: &str) -> Result<&Stored, Stop> {
+        let question = || Stop::Ask(vec![Question::Stored(resource, id.to_owned())]);
+        self.facts.stored(resource, id).ok_or_else(question)
+    }
+
     /// What the query may say, on these types.
-    fn inspect(
+    pub(super) fn inspect(
         &mut self,
         query: &SearchQuery,
         types: &[ResourceType],
-        place: Place,
-    ) -> Result<SearchQuery, Denial> {
+        (place, extent): (Place, Reached),
+    ) -> Result<(SearchQuery, SearchDuty), Denial> {
         let rules = self.needs.holder().rules();
+        let mut duty = SearchDuty { searched: types.to_vec(), ..SearchDuty::default() };
         let mut inspection = Inspection {
             version: rules.version(),
             public_base: &rules.public_base,
             types,
             place,
             needs: &mut self.needs,
+            extent,
+            duty: &mut duty,
         };
-        inspection.query(query)
+        let sent = inspection.query(query)?;
+        Ok((sent, duty))
     }
 
-    fn read(&mut self) -> Result<Duties, Denial> {
-        let resource = self.resource();
-        self.needs.demand(resource, &[Letter::Read]);
-        let query = self.inspect(&self.request.query(), &[], Place::Instance)?;
-        let mut duties = Duties::sending(query, admitted(self.needs.holder(), resource));
-        duties.expects = Expects::Resource(resource, self.request.asked().found().id.clone());
+    fn read(&mut self) -> Result<Duties, Stop> {
+        let (resource, id) = (self.resource(), self.request.asked().found().id.clone());
+        let access = self.reached(Letter::Read);
+        let extent = Reached::of(&access);
+        let (query, _) = self.inspect(&self.request.query(), &[], (Place::Instance, extent))?;
+        let mut duties = Duties::sending(query, self.admit.clone());
+        duties.expects = Expects::Resource(resource, id.clone());
+        duties.by = By::Read;
+        let (Access::Part(_), Some(resource), Some(id)) = (&access, resource, id) else { return Ok(duties) };
+        if resource == ResourceType::BINARY {
+            self.needs_settled()?;
+            // What an old version belonged to is not known.
+            if self.request.kind() == Kind::Vread || !self.reaches_binary(&id, &access)? {
+                return Err(self.unmatched().into());
+            }
+            duties.admit = duties.admit.and_known(resource, &id);
+        } else if access.excludes(resource, &id) {
+            return Err(self.unmatched().into());
+        }
+        duties.masks = Some(self.rules().patient.unmatched);
         Ok(duties)
     }
 
-    fn history(&mut self, letter: Letter) -> Result<Duties, Denial> {
-        let resource = self.resource();
-        self.needs.demand(resource, &[letter]);
-        let query = self.inspect(&self.request.query(), &[], Place::History)?;
-        let mut duties = Duties::sending(query, admitted(self.needs.holder(), resource));
+    /// Nothing is asked of the backend on behalf of a grant that does not name what is needed.
+    pub(super) fn needs_settled(&self) -> Result<(), Stop> {
+        self.needs.denial().map_or(Ok(()), |denial| Err(Stop::Deny(denial)))
+    }
+
+    fn history(&mut self, letter: Letter) -> Result<Duties, Stop> {
+        let access = self.reached(letter);
+        let extent = Reached::of(&access);
+        let (query, _) = self.inspect(&self.request.query(), &[], (Place::History, extent))?;
+        let mut duties = Duties::sending(query, self.admit.clone());
         duties.expects = Expects::Bundle(&["history"]);
-        Ok(duties)
-    }
-
-    fn search_type(&mut self) -> Result<Duties, Denial> {
-        let types: Vec<_> = self.resource().into_iter().collect();
-        self.needs.demand(self.resource(), &[Letter::Search]);
-        let query = self.inspect(&self.request.query(), &types, Place::Search)?;
-        let mut duties = Duties::sending(query, admitted(self.needs.holder(), None));
-        duties.expects = Expects::Bundle(&["searchset"]);
-        Ok(duties)
-    }
-
-    fn search_compartment(&mut self) -> Result<Duties, Denial> {
-        let Some((kind, _)) = self.request.asked().found().compartment.clone() else {
-            return Err(Denial::InsufficientScope);
-        };
-        match self.resource() {
-            Some(resource) if self.in_compartment(kind, resource) => self.search_type(),
-            // A type that is not in the compartment: there is no such search.
-            Some(_) => Err(Denial::Parameter { parameter: "compartment".to_owned() }),
-            None => self.many_types(Place::Search),
-        }
-    }
-
-    fn in_compartment(&self, kind: CompartmentKind, resource: ResourceType) -> bool {
-        self.rules().version().compartment_parameters(kind, resource).is_some()
-    }
-
-    /// Searches and histories over types: each named one is needed, none named means the permitted ones (REST-20).
-    fn many_types(&mut self, place: Place) -> Result<Duties, Denial> {
-        const SEARCH: [Letter; 1] = [Letter::Search];
-        let query = self.request.query();
-        let version = self.rules().version();
-        let named = named_types(&query, version)?;
-        let every = self.needs.may(None, &SEARCH);
-        let types = if named.is_empty() { self.searchable(every) } else { named.clone() };
-        match (named.is_empty(), every) {
-            (true, true) => self.needs.demand(None, &SEARCH),
-            (true, false) if types.is_empty() => self.needs.demand(None, &SEARCH),
-            _ => types.iter().for_each(|resource| self.needs.demand(Some(*resource), &SEARCH)),
-        }
-        // `_type` was looked at above; a history has no such parameter in R4, though servers may.
-        let rest = query.without(|p| p.name() == "_type");
-        let mut sent = self.inspect(&rest, &types, place)?;
-        if place == Place::Search && !(named.is_empty() && every) && !types.is_empty() {
-            let names: Vec<_> = types.iter().map(|t| t.as_str()).collect();
-            sent.push(Parameter::new("_type", names.join(",")));
-        }
-        let mut duties = Duties::sending(sent, admitted(self.needs.holder(), None));
-        duties.expects = Expects::Bundle(match place {
-            Place::History => &["history"],
-            Place::Search | Place::Operation | Place::Instance => &["searchset"],
-        });
-        if duties.admit != Admit::All {
-            // A backend that ignores `_type` counts what may not be known (SRCH-16).
-            duties.total = Total::Dropped;
-        }
-        Ok(duties)
-    }
-
-    /// The types a search without `_type` is narrowed to.
-    fn searchable(&self, every: bool) -> Vec<ResourceType> {
-        let holder = self.needs.holder();
-        let anchor = self.request.asked().found().compartment.as_ref().map(|(kind, _)| *kind);
-        let all: Vec<_> = if every {
-            holder.rules().version().resource_types().collect()
-        } else {
-            holder.types_reached(&[Letter::Search])
-        };
-        all.into_iter().filter(|t| anchor.is_none_or(|kind| self.in_compartment(kind, *t))).collect()
-    }
-
-    fn write(&mut self, letters: &[Letter]) -> Result<Duties, Denial> {
-        let resource = self.resource();
-        for letter in letters {
-            self.needs.demand(resource, &[*letter]);
-        }
-        if resource.is_some_and(|t| t.as_str() == "AuditEvent") {
-            return Err(Denial::AuditProtected);
-        }
-        if self.request.patch_reads() {
-            self.needs.demand(resource, &[Letter::Read]);
-        }
-        self.subscription()?;
-        self.provenance()?;
-        let types: Vec<_> = resource.into_iter().collect();
-        let place = if self.request.kind().is_conditional_write() { Place::Search } else { Place::Instance };
-        let query = self.inspect(&self.request.query(), &types, place)?;
-        let criteria = self.request.asked().conditions().if_none_exist.clone();
-        let criteria = match (criteria, self.request.kind()) {
-            (Some(criteria), Kind::Create) => {
-                self.needs.demand(resource, &[Letter::Search]);
-                Some(self.inspect(&criteria, &types, Place::Search)?)
-            }
-            _ => None,
-        };
-        let mut duties = Duties::sending(query, admitted(self.needs.holder(), None));
-        duties.if_none_exist = criteria;
-        duties.expects = Expects::Written(resource);
-        // Writing is not reading (REST-12): without r the content does not come back.
-        if !self.needs.may(resource, &[Letter::Read]) {
-            duties.content = Content::Withheld;
-        }
-        Ok(duties)
-    }
-
-    /// A subscription delivers what its criteria match, past the gateway (OPS-30).
-    fn subscription(&mut self) -> Result<(), Denial> {
-        if self.resource().is_none_or(|t| t.as_str() != "Subscription") || !self.request.asked().takes_body()
-        {
-            return Ok(());
-        }
-        let document = self.request.document().filter(|d| d.resource_type() == "Subscription");
-        let criteria = document.map(|document| document.values_of("criteria")).unwrap_or_default();
-        if criteria.is_empty() {
-            // A patch, or a topic whose resources are not known here: only who may see everything may have it.
-            self.needs.demand(None, &[Letter::Search]);
-            self.needs.demand(None, &[Letter::Read]);
-        }
-        for criterion in criteria {
-            let (name, query) = criterion.split_once('?').unwrap_or((&criterion, ""));
-            let resource = self.rules().version().resource_type(name).ok_or(Denial::Subscription)?;
-            self.needs.demand(Some(resource), &[Letter::Search]);
-            self.needs.demand(Some(resource), &[Letter::Read]);
-            let query = SearchQuery::parse(query).map_err(|_| Denial::Subscription)?;
-            // They are sent as they stand, so they must be such that need no rewriting.
-            if self.inspect(&query, &[resource], Place::Search)? != query {
-                return Err(Denial::Subscription);
+        duties.by = if letter == Letter::Read { By::Read } else { By::Search };
+        if let (Access::Part(_), Some(resource)) = (&access, self.resource()) {
+            duties.search = Some(Arc::new(SearchDuty::default()));
+            duties.total = Total::Seen;
+            if let Some(id) = &self.request.asked().found().id {
+                if access.excludes(resource, id) {
+                    return Err(self.unmatched().into());
+                }
+                duties.masks = Some(self.rules().patient.unmatched);
             }
         }
-        Ok(())
-    }
-
-    /// `X-Provenance` creates a Provenance (REST-24).
-    fn provenance(&mut self) -> Result<(), Denial> {
-        let Some(text) = self.request.asked().conditions().provenance.clone() else { return Ok(()) };
-        let document = crate::fhir::Document::read(
-            text.into_bytes().into(),
-            crate::fhir::Format::Json,
-            crate::fhir::outline::Limits::default(),
-        );
-        let document = document.map_err(|_| Denial::Provenance)?;
-        // It is stored as it stands: no search may hide in it (REST-16).
-        if document.resource_type() != "Provenance" || !document.conditional_references().is_empty() {
-            return Err(Denial::Provenance);
-        }
-        let provenance = self.rules().version().resource_type("Provenance");
-        self.needs.demand(provenance, &[Letter::Create]);
-        Ok(())
-    }
-
-    fn operation(&mut self) -> Result<Duties, Denial> {
-        let found = self.request.asked().found();
-        let name = found.operation.clone().unwrap_or_default();
-        let level = level(self.request.asked());
-        let row = self.rules().operations.row(&name, level, found.resource_type).cloned();
-        let row = row.ok_or_else(|| Denial::OperationUnknown { name: name.clone(), level })?;
-        if self.resource().is_some_and(|t| t.as_str() == "AuditEvent")
-            && matches!(name.as_str(), "$meta-add" | "$meta-delete")
-        {
-            return Err(Denial::AuditProtected);
-        }
-        let input = self.request.document().map(crate::fhir::Document::parameters).unwrap_or_default();
-        let query = self.request.query();
-        let named = named_types(&query.clone().and(&input), self.rules().version())?;
-        self.operation_needs(&row, &named);
-        if name == "$document"
-            && query.iter().chain(&input).any(|p| p.name() == "persist" && p.value() != "false")
-        {
-            let bundle = self.rules().version().resource_type("Bundle");
-            self.needs.demand(bundle, &[Letter::Create]);
-        }
-        if !self.open_to_grant(&row, &named) {
-            return Err(Denial::OperationReserved { name });
-        }
-        let types: Vec<_> = self.resource().into_iter().collect();
-        let sent = self.inspect(&query, &types, Place::Operation)?;
-        self.inspect(&input, &types, Place::Operation)?;
-        let mut duties = Duties::sending(sent, admitted(self.needs.holder(), None));
-        duties.expects = if name == "$export" { Expects::Export } else { Expects::Anything };
-        if row.answer == crate::fhir::Answer::Pass {
-            duties.admit = Admit::All;
-        }
         Ok(duties)
-    }
-
-    fn operation_needs(&mut self, row: &Row, named: &[ResourceType]) {
-        for need in &row.needs {
-            for resource in self.of(need.of, named) {
-                self.needs.demand(resource, &need.letters);
-            }
-        }
-    }
-
-    /// The types one need of a row speaks of.
-    fn of(&self, of: NeedOf, named: &[ResourceType]) -> Vec<Option<ResourceType>> {
-        match of {
-            NeedOf::Subject => vec![self.resource()],
-            NeedOf::Named(resource) => vec![Some(resource)],
-            NeedOf::Word(name) => self.rules().version().resource_type(name).map(Some).into_iter().collect(),
-            NeedOf::EachNamed if named.is_empty() => vec![None],
-            NeedOf::EachNamed => named.iter().copied().map(Some).collect(),
-        }
-    }
-
-    /// Whether the row lets this kind of grant invoke it.
-    fn open_to_grant(&self, row: &Row, named: &[ResourceType]) -> bool {
-        let holder = self.needs.holder();
-        let granted_by = |wanted: fn(Context) -> bool| {
-            row.needs.iter().all(|need| {
-                self.of(need.of, named).into_iter().all(|resource| {
-                    need.letters.iter().any(|letter| {
-                        holder.reach(resource, *letter).all.iter().any(|scope| wanted(scope.level()))
-                    })
-                })
-            })
-        };
-        let in_full = || {
-            let unmet = |need: &Need| need.extent != Extent::All;
-            !self.needs.iter().any(unmet)
-        };
-        match row.reserved {
-            Reserved::No => true,
-            // What is not granted at all is refused as such.
-            Reserved::Unconstrained => in_full() || self.needs.iter().any(|n| n.granted.is_none()),
-            Reserved::NotPatient => granted_by(|level| level != Context::Patient) || self.nothing_granted(),
-            Reserved::SystemOnly => granted_by(|level| level == Context::System) || self.nothing_granted(),
-        }
-    }
-
-    fn nothing_granted(&self) -> bool {
-        self.needs.iter().any(|need| need.granted.is_none())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::fhir::{Letter, Level, ResourceType, Unreadable};
 use crate::policy::reach::Barred;
+use crate::policy::rules::Unmatched;
 
 /// One permission a request needs, and what the grant says to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,8 +54,10 @@ pub enum Denial {
         /// The parameter's name.
         parameter: String,
     },
-    /// Only grants that reach part of the type cover it, and they are not enforced here.
+    /// It needs all of a type, and the grant reaches a part.
     Constrained,
+    /// The launch encounter belongs to another patient (CTX-8).
+    ContradictoryContext,
     /// An entry of a transaction was refused, so all of it is (REST-31).
     Entry {
         /// Its place, from 0.
@@ -73,6 +76,18 @@ pub enum Denial {
     InsufficientScope,
     /// `patient/` scopes without a launch patient (CTX-1).
     NoLaunchPatient,
+    /// Criteria that must find one resource find several.
+    MultipleMatches,
+    /// What is submitted, or would result, is not within the grant (SCOPE-40, COMP-10, COMP-12).
+    OutsideGrant,
+    /// The patch cannot be applied to what is stored.
+    PatchNotApplicable(String),
+    /// The backend's answer about what is stored cannot be used.
+    StoredUnclear,
+    /// The grant does not reach the resource, or there is none: which of them is not told (REST-7).
+    Unmatched(Unmatched),
+    /// The client's version is not the stored one.
+    VersionConflict,
     /// The operation has no row (OPS-1).
     OperationUnknown {
         /// The name with its `$`.

@@ -11,11 +11,13 @@ use crate::scope::Scope;
 pub(super) struct Needs<'a> {
     holder: Holder<'a>,
     needs: Vec<Need>,
+    /// Needs that are met by being kept to the part that the grant reaches.
+    kept: Vec<(Option<ResourceType>, Vec<Letter>)>,
 }
 
 impl<'a> Needs<'a> {
     pub(super) fn new(holder: Holder<'a>) -> Self {
-        Self { holder, needs: Vec::new() }
+        Self { holder, needs: Vec::new(), kept: Vec::new() }
     }
 
     pub(super) fn holder(&self) -> Holder<'a> {
@@ -38,12 +40,12 @@ impl<'a> Needs<'a> {
         for letter in letters {
             let reach = self.holder.reach(resource, *letter);
             if !reach.all.is_empty() {
-                need.granted = Some((*letter, written(&reach.all)));
+                need.granted = Some((*letter, written(reach.all.iter().copied())));
                 need.extent = Extent::All;
                 break;
             }
             if !reach.limited.is_empty() && need.granted.is_none() {
-                need.granted = Some((*letter, written(&reach.limited)));
+                need.granted = Some((*letter, written(reach.limited.iter().map(|(scope, _)| *scope))));
                 need.extent = Extent::Limited;
             }
             barred.extend(reach.barred);
@@ -52,6 +54,18 @@ impl<'a> Needs<'a> {
             need.extent = Extent::None(barred);
         }
         self.needs.push(need);
+    }
+
+    /// Says that a need which the grant meets in part is kept to that part: by what is sent and what is shown. A need
+    /// that nobody keeps refuses the request.
+    pub(super) fn keep(&mut self, resource: Option<ResourceType>, letters: &[Letter]) {
+        self.kept.push((resource, letters.to_vec()));
+    }
+
+    /// Adds a need that is kept to the part which the grant reaches.
+    pub(super) fn demand_kept(&mut self, resource: Option<ResourceType>, letters: &[Letter]) {
+        self.demand(resource, letters);
+        self.keep(resource, letters);
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Need> {
@@ -64,13 +78,25 @@ impl<'a> Needs<'a> {
         (self.needs, denial)
     }
 
-    fn denial(&self) -> Option<Denial> {
+    /// Whether a `patient/` scope grants something of it.
+    pub(super) fn granted_by_patient_scopes(&self) -> bool {
+        let patient = |scope: &String| scope.starts_with("patient/");
+        self.needs
+            .iter()
+            .any(|need| need.granted.as_ref().is_some_and(|(_, scopes)| scopes.iter().any(patient)))
+    }
+
+    /// Why the request is refused as far as it was looked at, if it is.
+    pub(super) fn denial(&self) -> Option<Denial> {
         let unmet = self.needs.iter().find_map(|need| match &need.extent {
             Extent::None(barred) => Some((need, barred)),
             Extent::All | Extent::Limited => None,
         });
         let Some((need, barred)) = unmet else {
-            let limited = self.needs.iter().any(|need| need.extent == Extent::Limited);
+            let kept = |need: &Need| {
+                self.kept.iter().any(|(of, letters)| *of == need.resource && *letters == need.letters)
+            };
+            let limited = self.needs.iter().any(|need| need.extent == Extent::Limited && !kept(need));
             return limited.then_some(Denial::Constrained);
         };
         if barred.contains(&Barred::NoLaunchPatient) {
@@ -95,6 +121,6 @@ impl<'a> Needs<'a> {
     }
 }
 
-fn written(scopes: &[&Scope]) -> Vec<String> {
-    scopes.iter().map(|scope| scope.written().to_owned()).collect()
+fn written<'s>(scopes: impl Iterator<Item = &'s Scope>) -> Vec<String> {
+    scopes.map(|scope| scope.written().to_owned()).collect()
 }

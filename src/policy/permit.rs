@@ -1,7 +1,15 @@
 //! A yes, and what it costs: how the request must be sent and what may come back.
 
+use std::sync::Arc;
+
+use bytes::Bytes;
+
 use crate::fhir::{ResourceType, SearchQuery};
+use crate::matching::Criterion;
+use crate::policy::admission::{Admit, By};
 use crate::policy::denial::{EntryRefusal, Need};
+use crate::policy::plan::Part;
+use crate::policy::rules::Unmatched;
 use crate::policy::seal::Binding;
 
 /// Proof of a yes. Only `policy` makes one; `rewrite` spends it.
@@ -63,6 +71,8 @@ pub struct Duties {
     pub if_none_exist: Option<SearchQuery>,
     /// What may be shown of what comes back.
     pub admit: Admit,
+    /// By which permission, where nothing more special is said.
+    pub by: By,
     /// What must come back.
     pub expects: Expects,
     /// Whether content of what was written may come back.
@@ -75,6 +85,68 @@ pub struct Duties {
     pub binding: Option<Binding>,
     /// What links that leave with the answer will ask for again: type (or `*`) and letters.
     pub needs: Vec<(String, String)>,
+    /// How the matches of a search are held against the grant.
+    pub search: Option<Arc<SearchDuty>>,
+    /// The queries that a narrowed search becomes; none: it is sent as it was asked.
+    pub parts: Vec<Part>,
+    /// What stands for a resource that the grant does not reach, where one was named; absent where the grant reaches
+    /// every instance.
+    pub masks: Option<Unmatched>,
+    /// What a write is sent with.
+    pub write: WriteDuty,
+}
+
+/// How the matches of a search are held against the grant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SearchDuty {
+    /// The types that were searched: their matches need s.
+    pub searched: Vec<ResourceType>,
+    /// Types that were asked for by `_revinclude`: what comes along needs s too (SRCH-8).
+    pub reversed: Vec<ResourceType>,
+    /// References of matches that must stay within the grant, since a chain asked about what they point at (SRCH-5).
+    pub joins: Vec<Join>,
+    /// The client's own references into a compartment: a match that does not have them was not asked for.
+    pub pins: Vec<Criterion>,
+    /// Whether only the number is wanted (SRCH-15).
+    pub counting: Counting,
+    /// The client's `_sort` keys, in order; a `-` before one turns it round.
+    pub sort: Vec<String>,
+    /// The client's `_count`.
+    pub count: Option<usize>,
+}
+
+/// A chained parameter: what it was asked about must be within the grant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    /// The searched type.
+    pub from: ResourceType,
+    /// The reference parameter.
+    pub code: String,
+    /// The type that it leads to.
+    pub to: ResourceType,
+}
+
+/// Whether only the number of matches is wanted.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Counting {
+    /// The matches are.
+    #[default]
+    No,
+    /// Only their number.
+    Only,
+}
+
+/// What a write is sent with, besides what was submitted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WriteDuty {
+    /// The version that was checked (REST-13).
+    pub if_match: Option<String>,
+    /// Nothing may be there yet.
+    pub if_absent: bool,
+    /// The one instance that the criteria found.
+    pub instance: Option<String>,
+    /// What is sent in place of the submitted body.
+    pub body: Option<Bytes>,
 }
 
 impl Duties {
@@ -83,12 +155,17 @@ impl Duties {
             query,
             if_none_exist: None,
             admit,
+            by: By::Either,
             expects: Expects::Anything,
             content: Content::Shown,
             total: Total::Kept,
             entries: Vec::new(),
             binding: None,
             needs: Vec::new(),
+            search: None,
+            parts: Vec::new(),
+            masks: None,
+            write: WriteDuty::default(),
         }
     }
 
@@ -104,26 +181,6 @@ impl Duties {
             && self.total == Total::Kept
             && self.expects != Expects::Export
             && whole_bundle
-    }
-}
-
-/// What may be shown of what comes back.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admit {
-    /// Everything.
-    All,
-    /// Resources of these types.
-    Types(Vec<ResourceType>),
-}
-
-impl Admit {
-    /// Whether a resource of this type may be shown.
-    #[must_use]
-    pub fn shows(&self, resource_type: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Types(types) => types.iter().any(|t| t.as_str() == resource_type),
-        }
     }
 }
 
@@ -158,6 +215,9 @@ pub enum Total {
     Dropped,
     /// It is, unless something was removed.
     Kept,
+    /// It is where it counts what is on this page and nothing else: a backend that was not asked well enough counts
+    /// what may not be known (SRCH-16).
+    Seen,
 }
 
 /// What becomes of one entry of a batch or transaction.

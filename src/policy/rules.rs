@@ -22,6 +22,8 @@ pub struct Rules {
     pub backend_base: String,
     /// Most entries of a batch or transaction.
     pub bundle_entries: usize,
+    /// Whether the backend searches by compartment (COMP-15).
+    pub compartment_search: CompartmentSearch,
 }
 
 impl Rules {
@@ -52,6 +54,28 @@ pub struct PatientRules {
     pub update_creates: UpdateCreates,
     /// What a client sees of a resource its grant does not match (REST-7).
     pub unmatched: Unmatched,
+    /// Whether other Patient resources that link to the launch patient are shown (COMP-6).
+    pub linked: LinkedPatients,
+}
+
+/// Whether the backend answers `Patient/x/Observation?…`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CompartmentSearch {
+    /// As its CapabilityStatement says; not while nothing is known.
+    Auto,
+    /// It does not.
+    Off,
+    /// It does.
+    On,
+}
+
+/// Whether other Patient resources whose `link` names the launch patient are shown; their records never are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LinkedPatients {
+    /// They are not.
+    Hidden,
+    /// They are.
+    Visible,
 }
 
 /// Whether a launch encounter narrows.

@@ -14,7 +14,14 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::fhir::{FhirVersion, Letter, ResourceType};
+use std::sync::Arc;
+
+use crate::fhir::{CompartmentKind, FhirVersion, Letter, Parameter, ResourceType, SearchQuery, Target};
+use crate::matching::Criterion;
+use crate::policy::admission::By;
+use crate::policy::permit::{Counting, Join, SearchDuty};
+use crate::policy::plan::{Part, State};
+use crate::policy::term::Term;
 use crate::token::Grant;
 
 /// The query parameter of the public base that carries a sealed link.
@@ -79,9 +86,137 @@ pub struct Link {
     /// What the request that led here needed: type (or `*`) and letters, any one of which is enough.
     #[serde(rename = "n")]
     needs: Vec<(String, String)>,
+    /// By which permission what it leads to may be shown: `r`, `s`, or either of them.
+    #[serde(rename = "y", skip_serializing_if = "Option::is_none", default)]
+    by: Option<char>,
+    /// How its matches are held against the grant.
+    #[serde(rename = "s", skip_serializing_if = "Option::is_none", default)]
+    search: Option<Search>,
+    /// The parts of a search that are united, each where it is.
+    #[serde(rename = "g", skip_serializing_if = "Vec::is_empty", default)]
+    parts: Vec<Going>,
     /// When it stops working, in seconds since 1970.
     #[serde(rename = "x")]
     expires: i64,
+}
+
+/// A [`SearchDuty`] in words that outlive a process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Search {
+    #[serde(rename = "t")]
+    searched: Vec<String>,
+    #[serde(rename = "r", skip_serializing_if = "Vec::is_empty", default)]
+    reversed: Vec<String>,
+    #[serde(rename = "j", skip_serializing_if = "Vec::is_empty", default)]
+    joins: Vec<(String, String, String)>,
+    #[serde(rename = "p", skip_serializing_if = "Vec::is_empty", default)]
+    pins: Vec<(String, String, String)>,
+    #[serde(rename = "c", skip_serializing_if = "std::ops::Not::not", default)]
+    counting: bool,
+    #[serde(rename = "o", skip_serializing_if = "Vec::is_empty", default)]
+    sort: Vec<String>,
+    #[serde(rename = "n", skip_serializing_if = "Option::is_none", default)]
+    count: Option<usize>,
+}
+
+/// A [`Part`] of a search on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Going {
+    /// The searched type.
+    #[serde(rename = "t")]
+    resource: String,
+    /// What it finds: the parameters, and a compartment as `Type/id`.
+    #[serde(rename = "f", skip_serializing_if = "Vec::is_empty", default)]
+    finds: Vec<(String, String)>,
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none", default)]
+    within: Option<String>,
+    /// The target below the base and how many of its entries were shown; none: it is at its end.
+    #[serde(rename = "p", skip_serializing_if = "Option::is_none", default)]
+    page: Option<(String, usize)>,
+}
+
+impl Going {
+    fn of(part: &Part) -> Self {
+        let mut going =
+            Self { resource: part.resource.to_string(), finds: Vec::new(), within: None, page: None };
+        for term in &part.finds {
+            match term {
+                Term::Compartment(kind, id) => going.within = Some(format!("{}/{id}", kind.resource_type())),
+                Term::Matches(criterion) => {
+                    let parameter = criterion.parameter();
+                    going.finds.push((parameter.name().to_owned(), parameter.value().to_owned()));
+                }
+            }
+        }
+        going.page = match &part.state {
+            State::Begin => Some((Target::from_parts(part.path.clone(), part.query.clone()).to_string(), 0)),
+            State::Page(target, shown) => Some((target.clone(), *shown)),
+            State::Done => None,
+        };
+        going
+    }
+
+    fn part(&self, version: FhirVersion) -> Option<Part> {
+        let resource = version.resource_type(&self.resource)?;
+        let term = |(name, value): &(String, String)| {
+            let parameter = Parameter::new(name.as_str(), value.as_str());
+            Criterion::new(version, resource, &parameter).ok().map(Term::Matches)
+        };
+        let mut finds: Vec<Term> = self.finds.iter().map(term).collect::<Option<_>>()?;
+        if let Some((focus, id)) = self.within.as_deref().and_then(|within| within.split_once('/')) {
+            let kind = CompartmentKind::of(version.resource_type(focus)?)?;
+            finds.push(Term::Compartment(kind, id.to_owned()));
+        }
+        let state = self.page.clone().map_or(State::Done, |(target, shown)| State::Page(target, shown));
+        Some(Part { path: Vec::new(), query: SearchQuery::default(), resource, finds, state })
+    }
+}
+
+impl Search {
+    fn of(duty: &SearchDuty) -> Self {
+        let names = |types: &[ResourceType]| types.iter().map(|t| t.as_str().to_owned()).collect();
+        let join = |join: &Join| (join.from.to_string(), join.code.clone(), join.to.to_string());
+        let pin = |criterion: &Criterion| {
+            let parameter = criterion.parameter();
+            (criterion.resource().to_string(), parameter.name().to_owned(), parameter.value().to_owned())
+        };
+        Self {
+            searched: names(&duty.searched),
+            reversed: names(&duty.reversed),
+            joins: duty.joins.iter().map(join).collect(),
+            pins: duty.pins.iter().map(pin).collect(),
+            counting: duty.counting == Counting::Only,
+            sort: duty.sort.clone(),
+            count: duty.count,
+        }
+    }
+
+    fn duty(&self, version: FhirVersion) -> Option<SearchDuty> {
+        let types = |names: &[String]| {
+            names.iter().map(|name| version.resource_type(name)).collect::<Option<Vec<_>>>()
+        };
+        let join = |(from, code, to): &(String, String, String)| {
+            let (from, to) = (version.resource_type(from)?, version.resource_type(to)?);
+            Some(Join { from, code: code.clone(), to })
+        };
+        let pin = |(of, name, value): &(String, String, String)| {
+            Criterion::new(
+                version,
+                version.resource_type(of)?,
+                &Parameter::new(name.as_str(), value.as_str()),
+            )
+            .ok()
+        };
+        Some(SearchDuty {
+            searched: types(&self.searched)?,
+            reversed: types(&self.reversed)?,
+            joins: self.joins.iter().map(join).collect::<Option<_>>()?,
+            pins: self.pins.iter().map(pin).collect::<Option<_>>()?,
+            counting: if self.counting { Counting::Only } else { Counting::No },
+            sort: self.sort.clone(),
+            count: self.count,
+        })
+    }
 }
 
 impl Link {
@@ -93,7 +228,40 @@ impl Link {
             target,
             binding: terms.binding.clone(),
             needs: terms.needs.clone(),
+            by: match terms.by {
+                By::Either => None,
+                By::Read => Some('r'),
+                By::Search => Some('s'),
+            },
+            search: terms.search.as_deref().map(Search::of),
+            parts: Vec::new(),
             expires: terms.expires,
+        }
+    }
+
+    /// A link to the next page of several searches that are united; `target` is the client's own search.
+    #[must_use]
+    pub fn onward(target: String, parts: &[Part], terms: &Terms) -> Self {
+        Self { parts: parts.iter().map(Going::of).collect(), ..Self::new(Leads::Page, target, terms) }
+    }
+
+    /// The parts of the searches that are united, if it leads to such.
+    pub(super) fn parts(&self, version: FhirVersion) -> Option<Vec<Part>> {
+        self.parts.iter().map(|going| going.part(version)).collect()
+    }
+
+    /// By which permission what it leads to may be shown, and how its matches are held against the grant; nothing when
+    /// it names a type or parameter that this version does not have.
+    pub(super) fn search(&self, version: FhirVersion) -> Option<(By, Option<SearchDuty>)> {
+        let by = match self.by {
+            None => By::Either,
+            Some('r') => By::Read,
+            Some('s') => By::Search,
+            Some(_) => return None,
+        };
+        match &self.search {
+            None => Some((by, None)),
+            Some(search) => Some((by, Some(search.duty(version)?))),
         }
     }
 
@@ -124,6 +292,10 @@ pub struct Terms {
     pub binding: Binding,
     /// What the request needed.
     pub needs: Vec<(String, String)>,
+    /// By which permission what they lead to may be shown.
+    pub by: By,
+    /// How its matches are held against the grant.
+    pub search: Option<Arc<SearchDuty>>,
     /// When they stop working, in seconds since 1970.
     pub expires: i64,
 }
@@ -167,7 +339,13 @@ mod tests {
     fn link() -> Link {
         let binding =
             Binding { client: Some("app".into()), subject: None, issuer: None, patient: Some("p1".into()) };
-        let terms = Terms { binding, needs: vec![("Patient".into(), "s".into())], expires: 100 };
+        let terms = Terms {
+            binding,
+            needs: vec![("Patient".into(), "s".into())],
+            by: By::Either,
+            search: None,
+            expires: 100,
+        };
         Link::new(Leads::Page, "?_getpages=abc".into(), &terms)
     }
 

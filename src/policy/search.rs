@@ -1,12 +1,19 @@
 //! What the parameters of a search need, and which of them are let through (SRCH-0 … SRCH-28).
 //!
 //! Every parameter that reads or returns a resource of another type than the searched one discloses it. A forward edge
-//! (a chain) needs r or s of the type it leads to, a reverse edge (`_has`) needs s of the type it comes from, and both
-//! only where the grant reaches every instance: a predicate over instances out of sight is an oracle.
+//! (a chain) needs r or s of the type it leads to, a reverse edge (`_has`) needs s of the type it comes from. Where the
+//! grant reaches only a part of that type, a predicate over instances out of sight is an oracle: then the edge is
+//! followed only if what it led to can be held against the grant on what comes back.
 
-use crate::fhir::{FhirVersion, Letter, Parameter, ResourceType, SearchParameterKind, SearchQuery};
+use crate::fhir::{
+    CompartmentKind, FhirVersion, Letter, Parameter, ResourceType, SearchParameterKind, SearchQuery,
+};
+use crate::matching::{Criterion, Means};
 use crate::policy::denial::Denial;
 use crate::policy::needs::Needs;
+use crate::policy::permit::{Counting, Join, SearchDuty};
+use crate::policy::plan::names_member;
+use crate::policy::term::Access;
 
 /// Where a query stands: which parameters make sense there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +101,19 @@ pub(super) struct Inspection<'n, 'a> {
     pub(super) types: &'n [ResourceType],
     pub(super) place: Place,
     pub(super) needs: &'n mut Needs<'a>,
+    /// Whether the grant reaches what is asked for in part only.
+    pub(super) extent: Reached,
+    /// What the matches are held against, on account of the parameters.
+    pub(super) duty: &'n mut SearchDuty,
+}
+
+/// How much of what a query is about the grant reaches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reached {
+    /// Some instances.
+    Part,
+    /// All.
+    Whole,
 }
 
 impl Inspection<'_, '_> {
@@ -117,7 +137,7 @@ impl Inspection<'_, '_> {
             return refused();
         }
         if ANYWHERE.contains(&code) {
-            return if parameter.name() == code { same() } else { refused() };
+            return if parameter.name() == code { Ok(self.shaping(parameter)) } else { refused() };
         }
         match self.place {
             Place::Instance if code.starts_with('_') => refused(),
@@ -135,6 +155,19 @@ impl Inspection<'_, '_> {
         }
     }
 
+    /// A parameter that only shapes the answer. What must be checked is asked for whole, and counted here: a server may
+    /// decline `_elements` and `_summary`, and what was left out could be what the check needs (SRCH-15, SRCH-17).
+    fn shaping(&mut self, parameter: &Parameter) -> Option<Parameter> {
+        let shapes = matches!(parameter.name(), "_elements" | "_summary");
+        if self.extent == Reached::Whole || !shapes {
+            return Some(parameter.clone());
+        }
+        if parameter.name() == "_summary" && parameter.value() == "count" && self.place == Place::Search {
+            self.duty.counting = Counting::Only;
+        }
+        None
+    }
+
     fn search(&mut self, parameter: &Parameter) -> Result<Option<Parameter>, Denial> {
         let (name, code) = (parameter.name(), parameter.code());
         let refused = || Err(Denial::Parameter { parameter: name.to_owned() });
@@ -142,11 +175,29 @@ impl Inspection<'_, '_> {
             "_include" | "_revinclude" => match parameter.modifier() {
                 // What they bring is checked entry by entry (SRCH-7, SRCH-8).
                 None | Some("iterate" | "recurse") if parameter.chain().is_none() => {
+                    self.brings(parameter);
                     Ok(Some(parameter.clone()))
                 }
                 _ => refused(),
             },
-            "_sort" if name == "_sort" => self.sort(parameter),
+            // What is contained in another resource cannot be placed (SRCH-13).
+            "_contained" | "_containedType"
+                if self.extent == Reached::Part && !matches!(parameter.value(), "" | "false") =>
+            {
+                refused()
+            }
+            "_count" if self.extent == Reached::Part && parameter.value().trim() == "0" => {
+                self.duty.counting = Counting::Only;
+                Ok(None)
+            }
+            "_count" if name == "_count" => {
+                self.duty.count = parameter.value().trim().parse().ok();
+                Ok(Some(parameter.clone()))
+            }
+            "_sort" if name == "_sort" => {
+                self.duty.sort.extend(parameter.value().split(',').map(str::to_owned));
+                self.sort(parameter)
+            }
             "_list" if name == "_list" => self.list(parameter).map(|()| Some(parameter.clone())),
             "_has" if !name.starts_with("_has:") => refused(),
             "_has" => self.path(name, self.types, STEPS, parameter).map(|_| Some(parameter.clone())),
@@ -154,9 +205,44 @@ impl Inspection<'_, '_> {
             _ if CURSORS.contains(&name) && self.sees_everything() => Ok(Some(parameter.clone())),
             _ if META.contains(&code) || !code.starts_with('_') => {
                 let name = self.path(name, self.types, STEPS, parameter)?;
+                self.pin(parameter);
                 Ok(Some(Parameter::new(name, parameter.value())))
             }
             _ => refused(),
+        }
+    }
+
+    /// SRCH-8: what comes by a reverse include was enumerated, so it needs s.
+    fn brings(&mut self, parameter: &Parameter) {
+        if parameter.code() != "_revinclude" {
+            return;
+        }
+        let source = parameter.value().split(':').next().unwrap_or("");
+        let named = self.version.resource_type(source);
+        let reversed: Vec<_> = match named {
+            Some(named) => vec![named],
+            None => self.version.resource_types().collect(),
+        };
+        self.duty.reversed.extend(reversed);
+    }
+
+    /// SRCH-19: the client's own literal reference into the compartment is verified on the matches as well, so that a
+    /// search for somebody else's data stays empty whatever the backend makes of it.
+    fn pin(&mut self, parameter: &Parameter) {
+        let ([resource], Reached::Part) = (self.types, self.extent) else { return };
+        let kind = CompartmentKind::Patient;
+        let nominated = self.version.compartment_parameters(kind, *resource).unwrap_or_default();
+        let literal = match parameter.modifier() {
+            None => true,
+            Some(modifier) => self.version.resource_type(modifier).is_some(),
+        };
+        if !literal || parameter.chain().is_some() || !names_member(parameter.code(), kind, nominated) {
+            return;
+        }
+        if let Ok(criterion) = Criterion::new(self.version, *resource, parameter)
+            && criterion.means() == Means::Here
+        {
+            self.duty.pins.push(criterion);
         }
     }
 
@@ -197,17 +283,42 @@ impl Inspection<'_, '_> {
         }
         // SRCH-5: an untyped chain may be kept to the one permitted type that it can mean.
         let next = rest.split([':', '.']).next().unwrap_or("");
+        let holder = self.needs.holder();
+        let some = targets.iter().filter(|t| holder.reaches_some(**t, &[Letter::Read, Letter::Search]));
         let meant: Vec<_> =
-            seen.into_iter().filter(|t| self.version.search_parameter(*t, next).is_some()).collect();
-        let ([target], None) = (meant.as_slice(), named) else {
+            some.filter(|t| self.version.search_parameter(**t, next).is_some()).copied().collect();
+        let [target] = meant.as_slice() else {
             for target in targets {
                 self.needs.demand(Some(target), &[Letter::Read, Letter::Search]);
             }
             return Err(chain());
         };
+        if named.is_some() && targets.as_slice() != [*target] {
+            return Err(chain());
+        }
         self.needs.demand(Some(*target), &[Letter::Read, Letter::Search]);
+        if !seen.contains(target) {
+            self.join(code, *target, (types, rest)).ok_or_else(chain)?;
+        }
         let rest = self.path(rest, &meant, steps, parameter)?;
         Ok(format!("{code}:{target}.{rest}"))
+    }
+
+    /// A chain into a type that is reached in part: one step, from the searched type, and what it leads to is held
+    /// against the grant on what comes back (SRCH-5).
+    fn join(
+        &mut self,
+        code: &str,
+        target: ResourceType,
+        (types, rest): (&[ResourceType], &str),
+    ) -> Option<()> {
+        let ([from], true) = (types, types == self.types) else { return None };
+        if rest.contains('.') || rest.starts_with("_has:") || self.place != Place::Search {
+            return None;
+        }
+        self.needs.keep(Some(target), &[Letter::Read, Letter::Search]);
+        self.duty.joins.push(Join { from: *from, code: code.to_owned(), to: target });
+        Some(())
     }
 
     /// `B:ref:rest` of a `_has` (SRCH-6).
@@ -231,8 +342,35 @@ impl Inspection<'_, '_> {
             return Err(chain());
         }
         self.needs.demand(Some(source), &[Letter::Search]);
+        let plain = !rest.contains('.') && !rest.starts_with("_has:");
+        if plain && types == self.types && self.only_of_patient(source, link) {
+            self.needs.keep(Some(source), &[Letter::Search]);
+        }
         let rest = self.path(rest, &[source], steps, parameter)?;
         Ok(format!("{from}:{link}:{rest}"))
+    }
+
+    /// SRCH-6: on the launch patient alone, what points at it by a parameter of the compartment is in its compartment.
+    fn only_of_patient(&self, source: ResourceType, link: &str) -> bool {
+        let kind = CompartmentKind::Patient;
+        let holder = self.needs.holder();
+        let in_compartment = |access: &Access| match access {
+            Access::None => false,
+            Access::Whole => true,
+            Access::Part(alternatives) => {
+                alternatives.iter().any(|alternative| alternative.is_compartment(kind))
+            }
+        };
+        let only = match holder.access(ResourceType::PATIENT, &[Letter::Search]) {
+            Access::Part(alternatives) => {
+                alternatives.iter().all(|alternative| alternative.confined_to(kind))
+            }
+            Access::None | Access::Whole => false,
+        };
+        self.types == [ResourceType::PATIENT]
+            && only
+            && self.version.compartment_parameters(kind, source).is_some_and(|by| by.contains(&link))
+            && in_compartment(&holder.access(source, &[Letter::Search]))
     }
 
     /// The types a reference parameter leads to.
@@ -317,6 +455,8 @@ impl Inspection<'_, '_> {
                 types: &types,
                 place: Place::Search,
                 needs: &mut *self.needs,
+                extent: self.extent,
+                duty: &mut *self.duty,
             };
             if inspection.query(&inner)? != inner {
                 return Err(refused());

@@ -18,12 +18,14 @@ fn rules() -> Rules {
             shared_types: Vec::new(),
             update_creates: UpdateCreates::No,
             unmatched: Unmatched::NotFound,
+            linked: LinkedPatients::Hidden,
         },
         limits: Vec::new(),
         operations: OperationTable::delivered(),
         public_base: "https://gw.test/fhir".into(),
         backend_base: "http://upstream.internal/fhir".into(),
         bundle_entries: 100,
+        compartment_search: CompartmentSearch::Off,
     }
 }
 
@@ -51,7 +53,7 @@ fn decided(case: &Case<'_>, rules: &Rules) -> Decision {
     let asked = Asked::classify(FhirVersion::R4, &method, target, &headers).expect(case.target);
     let reading = Reading { version: FhirVersion::R4, public_base: &rules.public_base, bundle_entries: 100 };
     let request = asked.with_body(Bytes::copy_from_slice(case.body.as_bytes()), reading).expect(case.body);
-    decide(&request, &holder(json!({"scope": case.scope}), rules), rules)
+    decide(&request, &holder(json!({"scope": case.scope}), rules), rules, &Facts::default())
 }
 
 fn get(scope: &str, target: &str) -> Decision {
@@ -65,6 +67,7 @@ fn allowed(decision: &Decision) -> bool {
 fn sent(decision: &Decision) -> String {
     match decision {
         Decision::Allow(permit) => permit.duties().query.to_string(),
+        Decision::Ask(questions) => format!("{questions:?}"),
         Decision::Deny(refused) => format!("{:?}", refused.denial),
     }
 }
@@ -131,42 +134,44 @@ fn scopes_unite() {
     assert!(allowed(&get("user/Observation.s patient/Observation.r", "Observation")));
     assert!(!allowed(&get("user/Observation.r patient/Observation.s", "Observation")));
     assert!(allowed(&get("system/Observation.rs?category=x system/Observation.s", "Observation")));
-    assert!(!allowed(&get("system/Observation.rs?category=x system/Observation.s", "Observation/1")));
+    let read = get("system/Observation.rs?category=x system/Observation.s", "Observation/1");
+    let Decision::Allow(read) = read else { panic!("refused") };
+    assert_eq!(read.duties().masks, Some(Unmatched::NotFound));
 }
 
-/// Grants that reach part of a type are refused as such until they are enforced; never passed.
+/// Grants that reach part of a type are kept to it; what they do not reach at all is refused with its reason.
 #[test]
-fn constrained_grants_are_refused_with_their_reason() {
+fn grants_in_part_are_kept_or_refused_with_their_reason() {
     let constrained = rules();
     let table = [
-        (json!({"scope": "patient/Observation.rs", "patient": "p1"}), "Observation", Denial::Constrained),
-        (json!({"scope": "patient/*.rs", "patient": "p1"}), "Observation/1", Denial::Constrained),
-        (json!({"scope": "patient/Observation.rs"}), "Observation", Denial::NoLaunchPatient),
-        (json!({"scope": "patient/Observation.rs", "patient": ""}), "Observation", Denial::NoLaunchPatient),
+        (json!({"scope": "patient/Observation.rs", "patient": "p1"}), "Observation", None),
+        (json!({"scope": "patient/*.rs", "patient": "p1"}), "Observation/1", None),
+        (json!({"scope": "patient/Observation.rs"}), "Observation", Some(Denial::NoLaunchPatient)),
+        (
+            json!({"scope": "patient/Observation.rs", "patient": ""}),
+            "Observation",
+            Some(Denial::NoLaunchPatient),
+        ),
         (
             json!({"scope": "patient/Observation.rs", "patient": ["p1"]}),
             "Observation",
-            Denial::NoLaunchPatient,
+            Some(Denial::NoLaunchPatient),
         ),
         (
             json!({"scope": "patient/Practitioner.rs", "patient": "p1"}),
             "Practitioner",
-            Denial::InsufficientScope,
+            Some(Denial::InsufficientScope),
         ),
-        (json!({"scope": "user/Observation.rs?category=x"}), "Observation", Denial::Constrained),
-        (
-            json!({"scope": "user/Observation.rs", "fhirUser": "Patient/p1"}),
-            "Observation",
-            Denial::Constrained,
-        ),
+        (json!({"scope": "user/Observation.rs?category=x"}), "Observation", None),
+        (json!({"scope": "user/Observation.rs", "fhirUser": "Patient/p1"}), "Observation", None),
         (
             json!({"scope": "user/Observation.rs", "fhirUser": "https://other.test/Patient/p1"}),
             "Observation",
-            Denial::InsufficientScope,
+            Some(Denial::InsufficientScope),
         ),
-        (json!({"scope": "system/*.rs?category=x"}), "Observation", Denial::Constrained),
+        (json!({"scope": "system/*.rs?category=x"}), "Observation", None),
         // SCOPE-50: Patient has no `category`.
-        (json!({"scope": "system/*.rs?category=x"}), "Patient", Denial::InsufficientScope),
+        (json!({"scope": "system/*.rs?category=x"}), "Patient", Some(Denial::InsufficientScope)),
     ];
     for (claims, target, expected) in table {
         let asked = Asked::classify(
@@ -177,9 +182,14 @@ fn constrained_grants_are_refused_with_their_reason() {
         );
         let reading = Reading { version: FhirVersion::R4, public_base: "", bundle_entries: 1 };
         let request = asked.expect("asked").with_body(Bytes::new(), reading).expect("read");
-        match decide(&request, &holder(claims.clone(), &constrained), &constrained) {
-            Decision::Deny(refused) => assert_eq!(refused.denial, expected, "{claims} {target}"),
-            Decision::Allow(_) => panic!("passed: {claims} {target}"),
+        match decide(&request, &holder(claims.clone(), &constrained), &constrained, &Facts::default()) {
+            Decision::Deny(refused) => assert_eq!(Some(refused.denial), expected, "{claims} {target}"),
+            Decision::Allow(permit) => {
+                assert_eq!(expected, None, "{claims} {target}");
+                assert_ne!(permit.duties().admit, Admit::All, "{claims} {target}");
+                assert!(!permit.duties().streams(), "{claims} {target}");
+            }
+            Decision::Ask(questions) => panic!("asked {questions:?}: {claims} {target}"),
         }
     }
 }
@@ -500,7 +510,7 @@ fn malformed_scopes_are_named() {
     let case = |scope, target| Case { scope, method: "GET", target, headers: &[], body: "" };
     let refused = |decision| match decision {
         Decision::Deny(refused) => refused.denial,
-        Decision::Allow(_) => panic!("permitted"),
+        Decision::Allow(_) | Decision::Ask(_) => panic!("permitted"),
     };
     let named = refused(decided(&case("system/Observation.sr", "Observation"), &naming));
     assert!(matches!(named, Denial::MalformedScope { ref scope, .. } if scope == "system/Observation.sr"));
@@ -537,6 +547,8 @@ fn links_are_asked_again() {
     let terms = Terms {
         binding: Binding::of(&made_for),
         needs: vec![("Observation".into(), "s".into())],
+        by: By::Either,
+        search: None,
         expires: 9,
     };
     let page = Link::new(Leads::Page, "?_getpages=x".into(), &terms);

@@ -3,11 +3,13 @@
 
 use http::StatusCode;
 
-use super::{Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links};
+use super::{
+    Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links, reached,
+};
 use crate::fhir::outcome::sentence;
 use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Step};
 use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
-use crate::policy::{Content, Denial, Duties, EntryDuty, EntryRefusal, Expects};
+use crate::policy::{Denial, Duties, EntryDuty, EntryRefusal, Expects, Unmatched};
 
 /// Checks every entry of the answer and puts the refused ones back; says whether something was changed.
 pub(super) fn release(bundle: &Bundle<'_>, case: Case<'_>, edits: &mut Edits) -> Result<bool, Withheld> {
@@ -32,6 +34,10 @@ pub(super) fn release(bundle: &Bundle<'_>, case: Case<'_>, edits: &mut Edits) ->
                 altered |= more.altered;
                 edits.merge(more.edits);
                 Step::Keep
+            }
+            Verdict::Mask(unmatched) => {
+                altered = true;
+                Step::Replace(masked_entry(unmatched, case.format))
             }
             Verdict::Replace => {
                 altered = true;
@@ -82,6 +88,8 @@ pub(super) fn all_refused(duties: &Duties, terms: &Terms<'_>) -> Released {
 
 enum Verdict {
     Show(Changes),
+    /// It is answered like a resource that does not exist.
+    Mask(Unmatched),
     Replace,
 }
 
@@ -102,6 +110,9 @@ fn verdict(entry: &Entry<'_>, case: Case<'_>) -> Verdict {
         // The backend means the gateway's credentials; the client's were found to be enough.
         return Verdict::Replace;
     }
+    if let (StatusCode::NOT_FOUND | StatusCode::GONE, Some(unmatched)) = (status, case.duties.masks) {
+        return Verdict::Mask(unmatched);
+    }
     if let Some(outcome) = &response.outcome {
         match faults::cleaned(case.bytes(outcome), status, case) {
             Some(cleaned) => changes.edits.replace(outcome.range.clone(), cleaned),
@@ -121,7 +132,8 @@ fn verdict(entry: &Entry<'_>, case: Case<'_>) -> Verdict {
         }
         return Verdict::Show(changes);
     }
-    if !may_name_record(status, case.duties) {
+    let shown = shown(entry, case);
+    if !may_name_record(status, case.duties, shown) {
         forget(entry, response, &mut changes);
     } else if let Some(location) = &response.location
         && links::below(&location.text, case.terms).is_none()
@@ -147,9 +159,15 @@ fn content(entry: &Entry<'_>, status: StatusCode, case: Case<'_>, mut changes: C
             changes.edits.remove(resource.member.clone());
             changes.altered = true;
         }
+        Err(Withheld::Unmatched(unmatched)) => return Verdict::Mask(unmatched),
         Err(_) => return Verdict::Replace,
     }
     Verdict::Show(changes)
+}
+
+/// Whether the content of an entry is within the grant, so that the record may be named.
+fn shown(entry: &Entry<'_>, case: Case<'_>) -> bool {
+    entry.resource.as_ref().is_some_and(|resource| reached::shows(resource, case.duties.by, case))
 }
 
 /// The three digits that `response.status` begins with.
@@ -158,10 +176,12 @@ fn status(response: &EntryResponse<'_>) -> Option<StatusCode> {
     StatusCode::from_bytes(text.get(..3)?.as_bytes()).ok()
 }
 
-fn may_name_record(status: StatusCode, duties: &Duties) -> bool {
+fn may_name_record(status: StatusCode, duties: &Duties, shown: bool) -> bool {
     let Expects::Written(Some(resource)) = duties.expects else { return true };
     let created = status == StatusCode::CREATED && duties.if_none_exist.is_none();
-    created || duties.content == Content::Shown || duties.admit.shows(resource.as_str())
+    // A write at an instance was checked at that instance.
+    let addressed = duties.write.if_match.is_some() || duties.write.if_absent;
+    created || addressed || fields::names_existing(resource, duties, shown)
 }
 
 fn forget(entry: &Entry<'_>, response: &EntryResponse<'_>, changes: &mut Changes) {
@@ -220,28 +240,65 @@ fn words(why: &EntryRefusal) -> (StatusCode, &'static str, String) {
             };
             (status, "invalid", sentence(&unreadable.to_string()))
         }
-        EntryRefusal::Denied(refused) => {
-            let text = match &refused.denial {
-                Denial::Parameter { parameter } | Denial::Chain { parameter } => {
-                    format!("The parameter `{parameter}` is not permitted here.")
-                }
-                Denial::OperationUnknown { name, .. } | Denial::OperationReserved { name } => {
-                    format!("The operation `{name}` is not permitted here.")
-                }
-                Denial::Anonymous
-                | Denial::AuditProtected
-                | Denial::Constrained
-                | Denial::Entry { .. }
-                | Denial::InsufficientScope
-                | Denial::Link
-                | Denial::MalformedScope { .. }
-                | Denial::NoLaunchPatient
-                | Denial::Provenance
-                | Denial::Subscription => "The scopes of the access token do not permit this.".to_owned(),
-            };
+        EntryRefusal::Denied(refused) => denied(&refused.denial),
+    }
+}
+
+fn denied(denial: &Denial) -> (StatusCode, &'static str, String) {
+    let text = match denial {
+        Denial::Unmatched(unmatched) => return masked(*unmatched),
+        Denial::VersionConflict => {
+            let text = "The stored version is not the one the entry names.".to_owned();
+            return (StatusCode::PRECONDITION_FAILED, "conflict", text);
+        }
+        Denial::MultipleMatches => {
+            let text = "The criteria find more than one resource.".to_owned();
+            return (StatusCode::PRECONDITION_FAILED, "multiple-matches", text);
+        }
+        Denial::PatchNotApplicable(why) => {
+            let text = format!("The patch cannot be applied: {why}.");
+            return (StatusCode::UNPROCESSABLE_ENTITY, "processing", text);
+        }
+        Denial::StoredUnclear => {
+            let text = "What is stored could not be read from the FHIR server.".to_owned();
+            return (StatusCode::BAD_GATEWAY, "exception", text);
+        }
+        Denial::Parameter { parameter } | Denial::Chain { parameter } => {
+            format!("The parameter `{parameter}` is not permitted here.")
+        }
+        Denial::OperationUnknown { name, .. } | Denial::OperationReserved { name } => {
+            format!("The operation `{name}` is not permitted here.")
+        }
+        Denial::Anonymous
+        | Denial::AuditProtected
+        | Denial::Constrained
+        | Denial::ContradictoryContext
+        | Denial::Entry { .. }
+        | Denial::InsufficientScope
+        | Denial::Link
+        | Denial::MalformedScope { .. }
+        | Denial::NoLaunchPatient
+        | Denial::OutsideGrant
+        | Denial::Provenance
+        | Denial::Subscription => "The scopes of the access token do not permit this.".to_owned(),
+    };
+    (StatusCode::FORBIDDEN, "forbidden", text)
+}
+
+/// What stands for a resource that is out of reach or not there.
+fn masked(unmatched: Unmatched) -> (StatusCode, &'static str, String) {
+    match unmatched {
+        Unmatched::NotFound => (StatusCode::NOT_FOUND, "not-found", "The resource was not found.".to_owned()),
+        Unmatched::Forbidden => {
+            let text = "The scopes of the access token do not permit this.".to_owned();
             (StatusCode::FORBIDDEN, "forbidden", text)
         }
     }
+}
+
+fn masked_entry(unmatched: Unmatched, format: Format) -> Vec<u8> {
+    let (status, code, text) = masked(unmatched);
+    response_entry(status, code, &text, format)
 }
 
 fn withheld_entry(format: Format) -> Vec<u8> {

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::{Answer, Case, Credentials, Released, Terms, fields, format};
 use crate::fhir::outcome::{Issue, OperationOutcome, Severity};
-use crate::policy::{Admit, Content, Duties};
+use crate::policy::{Admit, Content, Duties, Unmatched};
 
 /// Why an answer is withheld.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -28,9 +28,15 @@ pub enum Withheld {
     /// An operation's answer holds what the grant does not reach (OPS-9).
     #[error("the backend's answer holds resources beyond the grant")]
     OutOfScope,
+    /// The backend refused one of the searches that a search became.
+    #[error("the backend answered {0} to a narrowed search")]
+    PartRefused(StatusCode),
     /// It leads elsewhere.
     #[error("the backend answered with the redirect {0}")]
     Redirected(StatusCode),
+    /// The grant does not reach what was named, or there is no such thing: which of them is not told (REST-7).
+    #[error("nothing that the grant reaches is there")]
+    Unmatched(Unmatched),
     /// It cannot be read.
     #[error("the backend's answer cannot be read: {0}")]
     Unreadable(String),
@@ -63,6 +69,9 @@ fn is_shown(status: StatusCode) -> bool {
 /// Shows a refusal or failure of the backend in clean words.
 pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released, Withheld> {
     let status = answer.status;
+    if let (StatusCode::NOT_FOUND | StatusCode::GONE, Some(unmatched)) = (status, duties.masks) {
+        return Err(Withheld::Unmatched(unmatched));
+    }
     match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if terms.credentials == Credentials::Client => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
@@ -76,7 +85,7 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
     }
     let mut headers = fields::shown(&answer.headers, status, terms, fields::Body::Absent);
     if !status.is_redirection()
-        || !fields::may_name_record(status, duties, terms)
+        || !fields::may_name_record(status, duties, terms, false)
         || duties.content == Content::Withheld
     {
         fields::forget_record(&mut headers);
@@ -157,7 +166,9 @@ fn clean(
 ) -> OperationOutcome {
     let speaks_of_input =
         matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::OK);
-    let shows = duties.admit == Admit::All || (speaks_of_input && duties.content == Content::Shown);
+    // Under a grant in part even a complaint about the input may quote what it collides with.
+    let shows = duties.admit == Admit::All
+        || (speaks_of_input && duties.content == Content::Shown && duties.admit.is_by_type());
     let keep = |text: Option<String>| text.filter(|text| shows && !names_backend(text.as_bytes(), terms));
     for issue in &mut outcome.issues {
         issue.details = keep(issue.details.take());

@@ -7,8 +7,8 @@ use http::header::{
 use http::{HeaderMap, StatusCode};
 
 use super::{Terms, links};
-use crate::fhir::{Format, Kind};
-use crate::policy::{Content, Duties, Expects};
+use crate::fhir::{Format, Kind, ResourceType};
+use crate::policy::{Access, By, Duties, Expects};
 
 /// What happened to the body that the fields speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,13 +65,40 @@ pub(super) fn content_type(headers: &mut HeaderMap, format: Format) {
 }
 
 /// RESP-9: whether the answer may name the record it is about. A new record belongs to whom created it; an existing one
-/// is named only to who may see it.
-pub(super) fn may_name_record(status: StatusCode, duties: &Duties, terms: &Terms<'_>) -> bool {
+/// is named only to who may see it: told by its type, or by its content that is `shown`.
+pub(super) fn may_name_record(status: StatusCode, duties: &Duties, terms: &Terms<'_>, shown: bool) -> bool {
     let Expects::Written(Some(resource)) = duties.expects else { return true };
     let created =
         status == StatusCode::CREATED && terms.kind == Kind::Create && duties.if_none_exist.is_none();
     let addressed = matches!(terms.kind, Kind::Update | Kind::Patch | Kind::Delete);
-    created || addressed || duties.content == Content::Shown || duties.admit.shows(resource.as_str())
+    created || addressed || names_existing(resource, duties, shown)
+}
+
+/// Whether an existing record may be named.
+pub(super) fn names_existing(resource: ResourceType, duties: &Duties, shown: bool) -> bool {
+    match duties.admit.access(resource.as_str(), By::Either) {
+        Access::None => false,
+        Access::Part(_) => shown,
+        Access::Whole => true,
+    }
+}
+
+/// Whether the client has this version already (RFC 9110 §13.1).
+pub(super) fn is_current(headers: &HeaderMap, terms: &Terms<'_>) -> bool {
+    let text = |name: HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
+    let opaque = |etag: &str| etag.trim().strip_prefix("W/").unwrap_or(etag.trim()).to_owned();
+    match (&terms.unless.none_match, &terms.unless.modified_since) {
+        (Some(tags), _) => text(ETAG)
+            .is_some_and(|etag| tags.trim() == "*" || tags.split(',').any(|tag| opaque(tag) == opaque(etag))),
+        (None, Some(since)) => {
+            let read = |date: &str| jiff::fmt::rfc2822::parse(date).ok().map(|zoned| zoned.timestamp());
+            match (text(LAST_MODIFIED).and_then(read), read(since)) {
+                (Some(modified), Some(since)) => modified <= since,
+                (Some(_) | None, _) => false,
+            }
+        }
+        (None, None) => false,
+    }
 }
 
 /// Takes out what names a record.

@@ -77,6 +77,8 @@ pub(super) fn sealing(duties: &Duties, terms: &Terms<'_>) -> Option<policy::Term
     Some(policy::Terms {
         binding: duties.binding.clone()?,
         needs: duties.needs.clone(),
+        by: duties.by,
+        search: duties.search.clone(),
         expires: terms.links_expire,
     })
 }
@@ -90,6 +92,8 @@ pub(super) fn sealed(rest: &str, leads: Leads, on: &policy::Terms, terms: &Terms
 /// What becomes of a bundle's own links: `self` is shown in public words, a link that says all it means stays readable
 /// and is asked for like any request, a cursor is sealed, and what leads elsewhere goes.
 pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy::Terms>, terms: &Terms<'_>) {
+    // What a narrowed search leads to is not what its words say to another grant.
+    let seals = on.is_some_and(|on| on.search.is_some());
     let mut gone = Vec::new();
     for (at, link) in bundle.links.iter().enumerate() {
         let Some(url) = &link.url else {
@@ -102,7 +106,7 @@ pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy:
         };
         let relation = link.relation.as_ref().map_or("", |relation| relation.text.as_ref());
         let readable =
-            if relation == "self" { names_no_cursor(rest) } else { speaks_for_itself(rest, terms) };
+            if relation == "self" { names_no_cursor(rest) } else { !seals && speaks_for_itself(rest, terms) };
         if readable {
             edits.set(url, &join(terms.public_base, rest));
             continue;

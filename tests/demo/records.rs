@@ -105,6 +105,13 @@ async fn searches_find_what_they_should() {
         ("MedicationRequest?medication.code=860975", 6),
         ("Group?member=Patient/pat-01", 1),
         ("DocumentReference?patient=pat-01&date=2024-06", 1),
+        ("DocumentReference?location=Binary/bin-01", 1),
+        ("DocumentReference?location=Binary/bin-01,Binary/bin-02", 2),
+        ("DocumentReference?location=bin-01", 0),
+        ("Observation?performer=Practitioner/prac-2&patient=pat-01", 6),
+        ("Observation?encounter=Encounter/enc-01-1&encounter=Encounter/enc-01-2", 0),
+        ("Communication?sender=Patient/pat-01", 0),
+        ("Patient/pat-01/Coverage", 0),
     ];
     for (target, total) in table {
         let got = ask(&server, target).await;
@@ -249,6 +256,20 @@ async fn a_resource_lives_through_its_versions() {
     let changed = write(&server, Method::PUT, &target, &[("if-match", "W/\"1\"")], &newer).await;
     assert_eq!((changed.status, changed.header("etag")), (200, "W/\"2\""));
     assert_eq!(ask(&server, &format!("{target}/_history/1")).await.json()["gender"], "male");
+    assert_eq!(ask(&server, &format!("{target}/_history/1")).await.header("etag"), "W/\"1\"");
+    let read = ask(&server, &target).await;
+    assert_eq!((read.header("etag"), &read.json()["meta"]["versionId"]), ("W/\"2\"", &json!("2")));
+    let stale = [("if-match", "W/\"1\""), ("content-type", "application/json-patch+json")];
+    assert_eq!(write(&server, Method::PATCH, &target, &stale, &json!([])).await.status, 412);
+    assert_eq!(
+        write(&server, Method::DELETE, &target, &[("if-match", "W/\"1\"")], &json!({})).await.status,
+        412
+    );
+    let absent = [("if-none-match", "*")];
+    assert_eq!(write(&server, Method::PUT, &target, &absent, &newer).await.status, 412);
+    let other = json!({"resourceType": "Patient", "id": "other"});
+    assert_eq!(write(&server, Method::PUT, "Patient/other", &absent, &other).await.status, 201);
+    server.remove("Patient/other");
     let steps = json!([{"op": "test", "path": "/gender", "value": "female"}, {"op": "add", "path": "/active", "value": true}]);
     assert_eq!(
         write(&server, Method::PATCH, &target, &[("content-type", "application/json-patch+json")], &steps)
@@ -272,7 +293,7 @@ async fn a_resource_lives_through_its_versions() {
     assert_eq!(write(&server, Method::DELETE, &target, &[], &json!({})).await.status, 200);
     assert_eq!(ask(&server, &target).await.status, 410);
     for (place, total) in
-        [(format!("{target}/_history"), 4), ("Patient/_history".into(), 4), ("_history".into(), 4)]
+        [(format!("{target}/_history"), 4), ("Patient/_history".into(), 6), ("_history".into(), 6)]
     {
         let history = ask(&server, &place).await.json();
         assert_eq!((&history["type"], &history["total"]), (&json!("history"), &json!(total)));

@@ -9,7 +9,7 @@ use pforte::demo::trouble::Canned;
 use pforte::demo::{Demo, Options as DemoOptions, authorization};
 use serde_json::json;
 
-use crate::client::{client, get};
+use crate::client::{client, get, send};
 
 async fn fhir() -> FhirServer {
     FhirServer::start(Options::default()).await.unwrap()
@@ -40,6 +40,18 @@ async fn a_bad_backend_returns_everyone() {
     assert_eq!(get(&url).await.json()["total"], 24);
     server.behave();
     assert_eq!(get(&url).await.json()["total"], 1);
+}
+
+#[tokio::test]
+async fn a_bad_backend_writes_to_whoever_comes_first() {
+    let server = fhir().await;
+    let url = format!("{}/Patient?identifier=urn:n|nobody", server.base());
+    let deleted = || async { send(client().delete(&url)).await.text };
+    assert!(deleted().await.contains("Nothing matched"));
+    server.misbehave(Misbehaviour::IgnoreConditions);
+    assert!(deleted().await.contains("Patient/pat-01 is deleted"));
+    server.behave();
+    assert!(deleted().await.contains("Nothing matched"));
 }
 
 #[tokio::test]

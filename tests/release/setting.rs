@@ -5,8 +5,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use pforte::fhir::links::Rewriter;
 use pforte::fhir::{FhirVersion, Format, OperationTable, Target};
-use pforte::gateway::{Passage, Route, is_uri};
-use pforte::policy::{EncounterContext, Malformed, PatientRules, Rules, SealKey, Unmatched, UpdateCreates};
+use pforte::gateway::{Passage, Question, Route, Step, is_uri};
+use pforte::policy::{
+    CompartmentSearch, EncounterContext, Facts, LinkedPatients, Malformed, PatientRules, Rules, SealKey,
+    Unmatched, UpdateCreates,
+};
+use pforte::reject::Rejection;
 use pforte::release::{self, Answer, Credentials, Opening};
 use pforte::scope::Reader;
 use pforte::token::{Caller, ClaimNames, Grant, Reading};
@@ -27,12 +31,14 @@ pub fn rules(backend: &str) -> Rules {
             shared_types: Vec::new(),
             update_creates: UpdateCreates::No,
             unmatched: Unmatched::NotFound,
+            linked: LinkedPatients::Hidden,
         },
         limits: Vec::new(),
         operations: OperationTable::delivered(),
         public_base: PUBLIC.into(),
         backend_base: backend.into(),
         bundle_entries: 100,
+        compartment_search: CompartmentSearch::Off,
     }
 }
 
@@ -90,13 +96,32 @@ pub fn passed(route: &Route, ask: &Ask<'_>) -> Result<Passage, String> {
     passed_as(route, ask, &caller(ask.scope, "alice"))
 }
 
+/// What leaves for a question, where nothing has to be asked of the backend first.
+pub fn passage(
+    route: &Route,
+    question: Question,
+    body: Bytes,
+    caller: &Caller,
+) -> Result<Passage, Rejection> {
+    match question {
+        Question::Link { link, method, wanted } => route.follow(&link, (&method, wanted), caller, now()),
+        Question::Fhir(asked) => {
+            let request = route.read(*asked, body)?;
+            match route.pass(&request, caller, &Facts::default())? {
+                Step::Pass(passage) => Ok(passage),
+                Step::Ask(questions) => panic!("asked {questions:?}"),
+            }
+        }
+    }
+}
+
 pub fn passed_as(route: &Route, ask: &Ask<'_>, caller: &Caller) -> Result<Passage, String> {
     let method = Method::from_bytes(ask.method.as_bytes()).unwrap();
     let target = Target::relative(ask.target).map_err(|error| error.to_string())?;
     let body = Bytes::copy_from_slice(ask.body.as_bytes());
     route
         .ask_target(&method, target, &fields(ask.headers))
-        .and_then(|question| route.pass(question, body, caller, now()))
+        .and_then(|question| passage(route, question, body, caller))
         .map_err(|rejection| rejection.reason_id().to_owned())
 }
 

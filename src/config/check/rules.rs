@@ -9,7 +9,8 @@ use crate::fhir::{
     Reserved, ResourceType, Row,
 };
 use crate::policy::{
-    EncounterContext, Limit, Malformed, PatientRules, Rule, Rules, Test, Unmatched, UpdateCreates, When,
+    CompartmentSearch, EncounterContext, Limit, LinkedPatients, Malformed, PatientRules, Rule, Rules, Test,
+    Unmatched, UpdateCreates, When,
 };
 use crate::scope::{Level as Context, Reader, Scope};
 
@@ -61,6 +62,11 @@ impl Check<'_> {
             public_base: text(&frame.server?.public_url),
             backend_base: text(&frame.backend?.url),
             bundle_entries: frame.bundle_entries,
+            compartment_search: match frame.backend?.compartment_search {
+                settings::CompartmentSearch::Auto => CompartmentSearch::Auto,
+                settings::CompartmentSearch::No => CompartmentSearch::Off,
+                settings::CompartmentSearch::Yes => CompartmentSearch::On,
+            },
         })
     }
 
@@ -92,6 +98,10 @@ impl Check<'_> {
                     Unmatched::Forbidden
                 }
                 Some(file::Unmatched::NotFound) | None => Unmatched::NotFound,
+            },
+            linked: match written.linked_patients {
+                Some(true) => LinkedPatients::Visible,
+                Some(false) | None => LinkedPatients::Hidden,
             },
         }
     }

@@ -14,10 +14,6 @@ impl Check<'_> {
         if let Some(dpop) = &file.dpop {
             self.dpop(dpop);
         }
-        if file.patient.as_ref().and_then(|patient| patient.linked_patients) == Some(true) {
-            let mend = "write `false`: `patient/` scopes then reach the launch patient only";
-            self.wrong("patient.linked_patients", "`false`: `true` is not available in this version", mend);
-        }
         // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
         let kinds: Vec<_> = (1..)
             .map(|i| format!("audit.sink[{i}].kind"))
@@ -27,19 +23,9 @@ impl Check<'_> {
         for key in kinds {
             self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
         }
-        if let Some(shared) = &file.shared_state {
-            if shared.url.is_some() {
-                let mend = "remove it and run one replica: rate limits and replay memory are per process";
-                self.wrong("shared_state.url", LATER, mend);
-            }
-            if shared.seal_key_file.is_some() {
-                let mend = "remove it until page links are sealed";
-                self.warn(
-                    "shared_state.seal_key_file",
-                    "nothing there: it has no effect in this version",
-                    mend,
-                );
-            }
+        if file.shared_state.as_ref().is_some_and(|shared| shared.url.is_some()) {
+            let mend = "remove it: rate limits are kept by each replica for itself";
+            self.wrong("shared_state.url", LATER, mend);
         }
         if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
             self.wrong("telemetry.otlp", LATER, "remove it, and read logs and `/metrics`");

@@ -34,7 +34,7 @@ pub struct Patient {
     pub encounter: Option<Encounter>,
     /// Types outside the patient compartment that `patient/` scopes may read. Default: none.
     pub shared_types: Option<Vec<String>>,
-    /// Whether patients linked by `Patient.link` are reached too; true is not available in this version. Default: false.
+    /// Whether Patient resources whose `link` names the launch patient are shown too; their records are not. Default: false.
     pub linked_patients: Option<bool>,
     /// Whether `PUT` to an unknown id may create under a constrained grant. Default: false.
     pub update_creates: Option<bool>,

@@ -60,7 +60,7 @@ fn resource(base: &str, kind: &str) -> Value {
     let includes: Vec<String> = includes.map(|found| format!("{kind}:{}", found.name)).collect();
     let mut out = json!({
         "type": kind, "profile": format!("http://hl7.org/fhir/StructureDefinition/{kind}"), "interaction": interactions,
-        "versioning": "versioned", "readHistory": true, "updateCreate": true, "conditionalCreate": true,
+        "versioning": "versioned-update", "readHistory": true, "updateCreate": true, "conditionalCreate": true,
         "conditionalRead": "not-match", "conditionalUpdate": true, "conditionalDelete": "single",
         "searchInclude": includes, "searchParam": searches
     });

@@ -1,6 +1,7 @@
 //! The search parameters this server knows, the types of R4, and who is in which compartment.
 //!
-//! A hand-picked part of HL7's definitions, enough for a demo; the gateway itself uses the published ones.
+//! A part of HL7's definitions, enough for a demo: a hand-picked set of parameters, and all by which a type belongs to a
+//! patient or an encounter. The gateway itself uses the published definitions.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -85,8 +86,11 @@ pub(super) fn parameter(kind: &str, name: &str) -> Option<&'static Parameter> {
 
 /// All parameters of a type, the common ones last.
 pub(super) fn parameters(kind: &str) -> impl Iterator<Item = &'static Parameter> {
-    let own = TABLE.get(kind).or_else(|| TABLE.get("?")).into_iter().flatten();
-    own.chain(TABLE.get("*").into_iter().flatten())
+    let of = |key: &str| TABLE.get(key).map(Vec::as_slice).unwrap_or_default();
+    let beside = of(&format!("+{kind}"));
+    let own = if TABLE.contains_key(kind) { of(kind) } else { of("?") };
+    let own = own.iter().filter(|one| beside.iter().all(|other| other.name != one.name));
+    beside.iter().chain(own).chain(of("*"))
 }
 
 /// The parameters by which a type belongs to a compartment; empty when it does not.
@@ -106,7 +110,8 @@ pub(super) fn members(name: &str) -> impl Iterator<Item = &'static str> {
     TYPES.iter().copied().filter(move |kind| !compartment(name, kind).is_empty())
 }
 
-// type: name=kind@path|path …   `patient` and `encounter` are references to that type only.
+// type: name=kind@path|path …   `patient` and `encounter` are references to that type only. `*` is every type, `?` those
+// without a line of their own, `+type` goes beside `?`.
 const PARAMETERS: &str = "
 *: _id=token@id _lastUpdated=date@meta.lastUpdated _tag=token@meta.tag _security=token@meta.security _profile=uri@meta.profile _source=uri@meta.source
 ?: identifier=token@identifier status=token@status code=token@code category=token@category date=date@date|created|issued|occurrenceDateTime|performedDateTime|recorded patient=patient@patient|subject|for|beneficiary subject=reference@subject encounter=encounter@encounter|context name=string@name url=uri@url title=string@title type=token@type version=token@version author=reference@author performer=reference@performer.actor|performer
@@ -136,7 +141,7 @@ CareTeam: category=token@category date=date@period encounter=encounter@encounter
 Goal: identifier=token@identifier lifecycle-status=token@lifecycleStatus patient=patient@subject start-date=date@startDate subject=reference@subject
 ServiceRequest: authored=date@authoredOn category=token@category code=token@code encounter=encounter@encounter identifier=token@identifier intent=token@intent patient=patient@subject performer=reference@performer requester=reference@requester status=token@status subject=reference@subject
 Appointment: actor=reference@participant.actor date=date@start identifier=token@identifier patient=patient@participant.actor practitioner=reference@participant.actor status=token@status
-Coverage: beneficiary=reference@beneficiary identifier=token@identifier patient=patient@beneficiary payor=reference@payor status=token@status subscriber=reference@subscriber
+Coverage: beneficiary=reference@beneficiary identifier=token@identifier patient=patient@beneficiary payor=reference@payor policy-holder=reference@policyHolder status=token@status subscriber=reference@subscriber
 Provenance: agent=reference@agent.who entity=reference@entity.what patient=patient@target recorded=date@recorded target=reference@target
 AuditEvent: action=token@action agent=reference@agent.who date=date@recorded entity=reference@entity.what outcome=token@outcome patient=patient@agent.who|entity.what type=token@type
 Consent: actor=reference@provision.actor.reference category=token@category date=date@dateTime identifier=token@identifier patient=patient@patient status=token@status
@@ -148,24 +153,47 @@ RiskAssessment: code=token@code date=date@occurrenceDateTime probability=number@
 Binary: contenttype=token@contentType
 ValueSet: identifier=token@identifier name=string@name status=token@status title=string@title url=uri@url version=token@version
 CodeSystem: identifier=token@identifier name=string@name status=token@status title=string@title url=uri@url version=token@version
++AppointmentResponse: actor=reference@actor
++ChargeItem: context=reference@context
++Claim: payee=reference@payee.party encounter=encounter@item.encounter
++Communication: sender=reference@sender recipient=reference@recipient
++CommunicationRequest: sender=reference@sender recipient=reference@recipient requester=reference@requester
++DocumentManifest: recipient=reference@recipient related-ref=reference@related.ref
++EnrollmentRequest: subject=patient@candidate
++ExplanationOfBenefit: payee=reference@payee.party encounter=encounter@item.encounter
++Invoice: recipient=reference@recipient
++MedicationDispense: receiver=reference@receiver
++Person: patient=patient@link.target
++RequestGroup: participant=reference@action.participant
++ResearchSubject: individual=patient@individual
++SupplyRequest: subject=reference@deliverTo
 ";
 
-const PATIENT_COMPARTMENT: &str = "Patient link; Account subject; AllergyIntolerance patient recorder asserter; Appointment actor; \
-    AuditEvent patient; Basic patient author; CarePlan patient performer; CareTeam patient participant; ClinicalImpression subject; \
-    Communication subject; Composition subject author attester; Condition patient asserter; Consent patient; \
-    Coverage subscriber beneficiary payor patient; DetectedIssue patient; DeviceRequest subject; DiagnosticReport subject; \
-    DocumentManifest subject author; DocumentReference subject author; Encounter patient; EpisodeOfCare patient; \
-    FamilyMemberHistory patient; Flag patient; Goal patient; Group member; ImagingStudy patient; Immunization patient; \
-    List subject source; MeasureReport patient; Media subject; MedicationAdministration patient performer subject; \
-    MedicationDispense subject patient; MedicationRequest subject; MedicationStatement subject; NutritionOrder patient; \
-    Observation subject performer; Person patient; Procedure patient performer; Provenance patient; \
-    QuestionnaireResponse subject author; RelatedPerson patient; RequestGroup subject; RiskAssessment subject; Schedule actor; \
-    ServiceRequest subject performer; Specimen subject; VisionPrescription patient";
+const PATIENT_COMPARTMENT: &str = "Account subject; AdverseEvent subject; AllergyIntolerance patient recorder asserter; Appointment actor; \
+    AppointmentResponse actor; AuditEvent patient; Basic patient author; BodyStructure patient; CarePlan patient \
+    performer; CareTeam patient participant; ChargeItem subject; Claim patient payee; ClaimResponse patient; \
+    ClinicalImpression subject; Communication subject sender recipient; CommunicationRequest subject sender \
+    recipient requester; Composition subject author attester; Condition patient asserter; Consent patient; Coverage \
+    policy-holder subscriber beneficiary payor; CoverageEligibilityRequest patient; CoverageEligibilityResponse \
+    patient; DetectedIssue patient; DeviceRequest subject performer; DeviceUseStatement subject; DiagnosticReport \
+    subject; DocumentManifest subject author recipient; DocumentReference subject author; Encounter patient; \
+    EnrollmentRequest subject; EpisodeOfCare patient; ExplanationOfBenefit patient payee; FamilyMemberHistory \
+    patient; Flag patient; Goal patient; Group member; ImagingStudy patient; Immunization patient; \
+    ImmunizationEvaluation patient; ImmunizationRecommendation patient; Invoice subject patient recipient; List \
+    subject source; MeasureReport patient; Media subject; MedicationAdministration patient performer subject; \
+    MedicationDispense subject patient receiver; MedicationRequest subject; MedicationStatement subject; \
+    MolecularSequence patient; NutritionOrder patient; Observation subject performer; Patient link; Person patient; \
+    Procedure patient performer; Provenance patient; QuestionnaireResponse subject author; RelatedPerson patient; \
+    RequestGroup subject participant; ResearchSubject individual; RiskAssessment subject; Schedule actor; \
+    ServiceRequest subject performer; Specimen subject; SupplyDelivery patient; SupplyRequest subject; \
+    VisionPrescription patient";
 
-const ENCOUNTER_COMPARTMENT: &str = "CarePlan encounter; CareTeam encounter; ClinicalImpression encounter; Communication encounter; \
-    Composition encounter; Condition encounter; DeviceRequest encounter; DiagnosticReport encounter; DocumentReference encounter; \
-    MedicationAdministration context; MedicationRequest encounter; NutritionOrder encounter; Observation encounter; \
-    Procedure encounter; QuestionnaireResponse encounter; RequestGroup encounter; ServiceRequest encounter; VisionPrescription encounter";
+const ENCOUNTER_COMPARTMENT: &str = "CarePlan encounter; CareTeam encounter; ChargeItem context; Claim encounter; ClinicalImpression encounter; \
+    Communication encounter; CommunicationRequest encounter; Composition encounter; Condition encounter; \
+    DeviceRequest encounter; DiagnosticReport encounter; DocumentManifest related-ref; DocumentReference encounter; \
+    ExplanationOfBenefit encounter; Media encounter; MedicationAdministration context; MedicationRequest encounter; \
+    NutritionOrder encounter; Observation encounter; Procedure encounter; QuestionnaireResponse encounter; \
+    RequestGroup encounter; ServiceRequest encounter; VisionPrescription encounter";
 
 const PRACTITIONER_COMPARTMENT: &str = "AllergyIntolerance recorder asserter; Appointment actor; Composition subject author attester; \
     Condition asserter; DiagnosticReport performer; DocumentReference subject author; Encounter practitioner participant; \
@@ -201,7 +229,8 @@ mod tests {
     #[test]
     fn the_tables_name_real_types_and_parameters() {
         assert_eq!(TYPES.len(), 146);
-        let strangers: Vec<_> = TABLE.keys().filter(|kind| kind.len() > 1 && !known_type(kind)).collect();
+        let strangers: Vec<_> =
+            TABLE.keys().filter(|kind| kind.len() > 1 && !known_type(kind.trim_start_matches('+'))).collect();
         assert!(strangers.is_empty(), "{strangers:?}");
         assert_eq!(parameter("Observation", "patient").map(|found| found.target), Some(Some("Patient")));
         assert!(parameter("Observation", "birthdate").is_none());
@@ -214,5 +243,12 @@ mod tests {
         assert!(compartment("Patient", "Practitioner").is_empty());
         assert!(compartment("Patient", "MedicationRequestX").is_empty());
         assert!(members("Patient").any(|kind| kind == "DocumentReference"));
+        for name in ["Patient", "Encounter", "Practitioner"] {
+            for kind in members(name) {
+                let unknown: Vec<_> =
+                    compartment(name, kind).into_iter().filter(|by| parameter(kind, by).is_none()).collect();
+                assert!(unknown.is_empty(), "{name}: {kind} {unknown:?}");
+            }
+        }
     }
 }

@@ -19,8 +19,18 @@ pub(super) struct World {
     /// The server's own base URL, without a slash at the end.
     pub(super) base: String,
     pub(super) unknown: Unknown,
-    /// A bad server: every search returns everyone.
-    pub(super) ignores_parameters: bool,
+    pub(super) heeds: Heeds,
+}
+
+/// What the server heeds of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Heeds {
+    /// Everything, as it should.
+    All,
+    /// Not the conditions of writes: the first resource of the type is the one.
+    NoConditions,
+    /// Not the parameters of searches: everyone is found.
+    NoParameters,
 }
 
 /// Answers one request.
@@ -172,7 +182,7 @@ pub(super) fn request(
         prefer if prefer.contains("handling=lenient") => request.unknown = Unknown::Ignore,
         _ => {}
     }
-    if world.ignores_parameters {
+    if world.heeds == Heeds::NoParameters {
         request.within = None;
         request.pairs.retain(|(name, _)| name == "_count");
     }

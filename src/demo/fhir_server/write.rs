@@ -8,7 +8,7 @@ use super::fault::Fault;
 use super::patch;
 use super::search::{Request, Unknown, View, matches};
 use super::store::Key;
-use super::world::World;
+use super::world::{Heeds, World};
 use crate::demo::chance;
 use crate::demo::serving::pairs;
 
@@ -30,6 +30,9 @@ pub(super) fn at_most_one(
     kind: &str,
     pairs: Vec<(String, String)>,
 ) -> Result<Option<Key>, Fault> {
+    if world.heeds == Heeds::NoConditions {
+        return Ok(world.store.all(Some(kind)).next().map(|(key, _)| key.clone()));
+    }
     let mut found = selected(world, kind, pairs)?;
     match found.len() {
         0 | 1 => Ok(found.pop()),
@@ -118,8 +121,12 @@ fn valid_id(id: &str) -> bool {
         && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.'))
 }
 
-/// 412 unless the stored version is the one `If-Match` names.
+/// 412 unless the stored version is the one `If-Match` names, and with `If-None-Match: *` unless there is none.
 fn guard(world: &World, call: &Call, key: &Key) -> Result<(), Fault> {
+    if call.header("if-none-match").is_some_and(|etag| etag.trim() == "*") && world.store.live(key).is_some()
+    {
+        return Err(Fault::precondition(format!("{} exists already", key.reference())));
+    }
     let Some(expected) = call.expected_version() else { return Ok(()) };
     let stored = world.store.newest(key).map(|version| version.number.to_string());
     if stored.as_ref() == Some(&expected) {

@@ -70,6 +70,25 @@ impl Edits {
         self.replace(element.value.clone(), bytes);
     }
 
+    /// Adds a text element behind another one of the same object.
+    pub fn insert_after(&mut self, element: &Text<'_>, name: &str, value: &str) {
+        let mut bytes = Vec::with_capacity(name.len() + value.len() + 12);
+        match self.format {
+            Format::Json => {
+                bytes.extend_from_slice(format!(",\"{name}\":\"").as_bytes());
+                json::escape_into(value, &mut bytes);
+                bytes.push(b'"');
+            }
+            Format::Xml => {
+                bytes.extend_from_slice(format!("<{name} value=\"").as_bytes());
+                xml::escape_into(value, &mut bytes);
+                bytes.extend_from_slice(b"\"/>");
+            }
+        }
+        let end = element.member.end;
+        self.replace(end..end, bytes);
+    }
+
     /// Gives `total` another number.
     pub fn set_total(&mut self, total: &Total, number: u64) {
         self.replace(total.value.clone(), number.to_string().into_bytes());
