@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::fhir::links::Rewriter;
-use crate::fhir::{Body, FhirRequest, Format, Target, Unreadable};
+use crate::fhir::{Body, FhirRequest, Format, ResourceType, Target, Unreadable};
 use crate::gateway::{Passage, Question, Route, Step, is_uri};
 use crate::policy::{
     Alternative, Complete, Denial, EntryDuty, EntryRefusal, Extent, Facts, Found, Holder, Need,
@@ -273,6 +273,8 @@ impl Explainer {
             headers.insert("content-type", HeaderValue::from_static(passage.format().media_type()));
             (rejection.status(), headers, outcome.into())
         });
+        // HEAD brings fields only.
+        let body = if case.method == Method::HEAD { Bytes::new() } else { body };
         let body = shown_body(&body, as_object);
         verdict.put(
             "returned",
@@ -483,7 +485,17 @@ impl Case {
     }
 }
 
+/// The resource that an answer is.
+fn version(answer: &Answer, resource: ResourceType) -> Option<Version> {
+    let written = answer.headers.get("content-type")?.to_str().ok()?;
+    Version::new((answer.body.clone(), Format::of(written)?), resource, None)
+}
+
 impl Case {
+    fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     /// Answers a question from what the case says is stored.
     fn answer(&self, question: Inquiry, facts: &mut Facts) {
         let (resource, id, _) = question.target();
@@ -491,10 +503,14 @@ impl Case {
             .stored
             .iter()
             .filter(|stored| stored.get("resourceType").and_then(Value::as_str) == Some(resource.as_str()));
-        let versions: Vec<_> =
-            of_type.filter_map(|stored| Version::new(stored.to_string().into(), resource, None)).collect();
+        let versions: Vec<_> = of_type
+            .filter_map(|stored| Version::new((stored.to_string().into(), Format::Json), resource, None))
+            .collect();
         if let Some(id) = id {
-            let found = versions.into_iter().find(|version| version.id == id);
+            // What a read brings is what a look before it would have brought.
+            let read = || self.response.as_ref().filter(|_| self.stored.is_empty() && self.reads());
+            let found = versions.into_iter().chain(read().and_then(|answer| version(answer, resource)));
+            let found = found.into_iter().find(|version| version.id == id);
             let stored = found.map_or(Stored::Absent, |version| Stored::Present(Arc::new(version)));
             facts.put_stored(question, stored);
         } else {

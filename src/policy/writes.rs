@@ -15,7 +15,7 @@ use crate::policy::permit::{Content, Duties, Expects};
 use crate::policy::rules::UpdateCreates;
 use crate::policy::search::{Place, Reached};
 use crate::policy::searches::narrowed;
-use crate::policy::term::{Access, Purpose};
+use crate::policy::term::{Access, Alternative, Purpose};
 
 /// What becomes of a write at one instance.
 enum Instance {
@@ -184,6 +184,11 @@ impl Deciding<'_, '_> {
         self.needs_settled()?;
         if access.excludes(resource, id) {
             return Err(self.unmatched().into());
+        }
+        let asks = |alternative: &Alternative| alternative.terms.iter().any(|term| term.asked().is_some());
+        if access.alternatives().iter().all(asks) {
+            // What only the backend could tell of what is stored, it cannot tell of what would be (contract §5).
+            return Err(Denial::OutsideGrant.into());
         }
         let version = match self.stored(resource, id)? {
             Stored::Unclear => return Err(Denial::StoredUnclear.into()),
