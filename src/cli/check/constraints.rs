@@ -69,7 +69,7 @@ impl Constraint {
     fn written(&self) -> String {
         let mut query = SearchQuery::default();
         query.push(self.parameter.clone());
-        let query = query.to_string().replace("%7B", "{").replace("%7D", "}");
+        let query = query.to_string().replace("%7B", "{").replace("%7D", "}").replace("%7C", "|");
         format!("{}?{query}", self.resource.map_or("*", ResourceType::as_str))
     }
 }
@@ -202,6 +202,20 @@ mod tests {
         assert!(text.contains("Observation?category=laboratory is evaluated here\n"), "{text}");
         assert!(text.contains("*?category=laboratory is evaluated here for "), "{text}");
         assert!(text.contains("*?category=laboratory reaches nothing of types without"), "{text}");
+        let others = "[[rule]]\nlimit = [\"Observation?code:in=http://vs\", \"Location?near=1|2\", \
+                      \"Observation?code:not-in=http://vs\", \"Observation?date=ge{since}\", \
+                      \"Observation?patient.general-practitioner={fhirUser}\"]\n";
+        let text = said(others);
+        let table = [
+            "Observation?code:in=http://vs is asked of the backend; nothing can be written under it\n",
+            "Location?near=1|2 is NOT USABLE, so that nothing is reached: ",
+            "Observation?code:not-in=http://vs is NOT USABLE, so that nothing is reached: ",
+            "Observation?date=ge{since} is evaluated here\n",
+            "Observation?patient.general-practitioner={fhirUser} is asked of the backend; ",
+        ];
+        for line in table {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
         assert_eq!(said(""), "");
     }
 
