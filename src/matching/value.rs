@@ -143,11 +143,9 @@ fn composite(raw: &str, form: Form) -> Option<Vec<Part>> {
     let parts = components.iter().zip(values).map(|(component, raw)| {
         let parameter = form.version.search_parameter(form.resource, component.code)?;
         let form = Form { parameter, modifier: Modifier::None, ..form };
-        let value = match parameter.kind {
-            SearchParameterKind::Composite => None,
-            _ => Value::read(raw, form),
-        };
-        Some(Part { expression: expression(component.expression)?, value: value? })
+        let nested = parameter.kind == SearchParameterKind::Composite;
+        let value = Value::read(raw, form).filter(|_| !nested)?;
+        Some(Part { expression: expression(component.expression)?, value })
     });
     parts.collect()
 }
