@@ -189,8 +189,23 @@ impl Plan {
 }
 
 /// Parameters whose definition at HL7 does not say what it should, so that no resource can be held against it:
-/// components in the wrong order, or an element that is no reference.
+/// components in the wrong order, or an element that is no reference but has one.
 const MISTAKEN: &[(&str, &str, &str)] = &[
+    (
+        "ClinicalUseDefinition",
+        "contraindication-reference",
+        "ClinicalUseDefinition.contraindication.diseaseSymptomProcedure",
+    ),
+    (
+        "ClinicalUseDefinition",
+        "effect-reference",
+        "ClinicalUseDefinition.undesirableEffect.symptomConditionEffect",
+    ),
+    (
+        "ClinicalUseDefinition",
+        "indication-reference",
+        "ClinicalUseDefinition.indication.diseaseSymptomProcedure",
+    ),
     ("Device", "code-value-concept", "Device"),
     ("DocumentReference", "relationship", "DocumentReference.relatesTo"),
     ("Ingredient", "manufacturer", "Ingredient.manufacturer"),

@@ -58,6 +58,9 @@ const R4_UNKNOWN: &[&str] = &[
 ];
 
 const R4B_UNKNOWN: &[&str] = &[
+    "ClinicalUseDefinition.contraindication-reference",
+    "ClinicalUseDefinition.effect-reference",
+    "ClinicalUseDefinition.indication-reference",
     "DocumentReference.relationship",
     "Ingredient.manufacturer",
     "InsurancePlan.phonetic",

@@ -81,6 +81,48 @@ fn references_are_identities() {
     }
 }
 
+/// A base may be nothing but a host, or an address.
+#[test]
+fn bases_without_a_path() {
+    let table = [
+        ("https://gateway.test", "https://gateway.test/Patient/x", true),
+        ("https://gateway.test", "https://gateway.test:443/Patient/x", true),
+        ("https://gateway.test", "https://gateway.test:/Patient/x", true),
+        ("https://gateway.test", "https://gateway.testing/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test:4433/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test@other.test/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test", false),
+        ("http://[::1]:8080/fhir", "https://[::1]:8080/fhir/Patient/x", true),
+        ("http://[::1]/fhir", "http://[::1]:80/fhir/Patient/x", true),
+        ("http://[::1]/fhir", "http://[::2]/fhir/Patient/x", false),
+    ];
+    for (public_base, reference, expected) in table {
+        let site = Site { public_base, ..site(R4, None) };
+        let json = observation(reference);
+        let within = both(&json, |root| belongs(CompartmentKind::Patient, "x", root, &site));
+        assert_eq!(within, expected, "{public_base} {reference}");
+    }
+}
+
+/// What is no Reference refers to nothing, whatever it says.
+#[test]
+fn references_are_of_their_type() {
+    let table = [
+        r#""Patient/x""#,
+        r#""https://gateway.test/fhir/Patient/x""#,
+        r#"{"reference":{"reference":"Patient/x"}}"#,
+        r#"{"id":"Patient/x"}"#,
+        r#"{"uri":"Patient/x"}"#,
+    ];
+    for subject in table {
+        let json = format!(r#"{{"resourceType":"Observation","subject":{subject}}}"#);
+        check(R4, &json, &[("subject=Patient/x", false), ("subject=x", false), ("patient=x", false)]);
+        let site = site(R4, None);
+        assert!(!both(&json, |root| belongs(CompartmentKind::Patient, "x", root, &site)), "{json}");
+        assert!(!both(&json, |root| belongs_by_subject("x", root, &site)), "{json}");
+    }
+}
+
 /// REST-35: a urn denotes what its entry of the transaction is, and nothing without one.
 #[test]
 fn urns_denote_what_the_transaction_says() {
@@ -180,6 +222,7 @@ fn canonicals() {
             ("questionnaire=http://q.test/Questionnaire/1|2", false),
             ("questionnaire=http://q.test/Questionnaire/2", false),
             ("questionnaire=1", false),
+            ("questionnaire=Questionnaire/1", false),
         ],
     );
     let profile = r#"{"resourceType":"Patient","meta":{"profile":["http://p.test/a|1","http://p.test/b"]}}"#;
