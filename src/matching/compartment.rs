@@ -142,7 +142,7 @@ fn denoted<'d>(item: &Item<'d>, site: &Site<'d>) -> Option<(ResourceType, &'d st
 }
 
 fn parameter(code: &str, own: ResourceType, site: &Site<'_>) -> Option<&'static Expression> {
-    evaluated(own, site.version.search_parameter(own, code)?)
+    evaluated(site.version, own, site.version.search_parameter(own, code)?)
 }
 
 fn type_of(resource: Element<'_>, site: &Site<'_>) -> Option<ResourceType> {

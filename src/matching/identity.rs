@@ -1,10 +1,11 @@
 //! What a reference denotes (COMP-7).
 //!
-//! A literal reference is compared as an identity, never as text: `Patient/x`, `[public base]/Patient/x`,
-//! `[backend base]/Patient/x` and each with `/_history/v` are one resource (FHIR R4 §2.3.0.1). `http` and `https` denote
-//! the same, the host's case and a default port do not count, any other port does. Everything else is not a resource of
-//! this server: another base, a contained resource, a conditional reference, a fragment, a path that would have to be
-//! resolved first. What it might be is kept, because a write must not smuggle in what cannot be told.
+//! A literal reference is compared as an identity, never as text: `Patient/x`, `[public base]/Patient/x`, `[backend
+//! base]/Patient/x` and each with `/_history/v` are one resource (FHIR R4 §2.3, "Literal References"). `http` and
+//! `https` denote the same, the host's case and a default port do not count, any other port does. Everything else is
+//! not a resource of this server: another base, a contained resource, a conditional reference, a fragment, a path
+//! that would have to be resolved first. What it might be is kept, because a write must not smuggle in what cannot be
+//! told.
 
 use crate::fhir::element::Element;
 use crate::fhir::{FhirVersion, ResourceType, is_id};

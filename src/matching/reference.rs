@@ -1,4 +1,4 @@
-//! References (FHIR R4 §3.1.1.4.11), compared as identities.
+//! References (FHIR R4 §3.1.1, "reference"), compared as identities.
 //!
 //! | written | matches |
 //! | --- | --- |

@@ -1,4 +1,4 @@
-//! Tokens: codes, identifiers and flags (FHIR R4 §3.1.1.4.10).
+//! Tokens: codes, identifiers and flags (FHIR R4 §3.1.1, "token").
 //!
 //! | written | matches |
 //! | --- | --- |
@@ -7,10 +7,10 @@
 //! | `system\|` | any code in that system |
 //! | `\|code` | the code where no system is said |
 //!
-//! Systems are compared exactly. Codes are compared exactly too: whether a code system ignores case is not known here.
-//! A code that differs in case only, or in white space around it, is therefore in doubt, and so is a system asked of a plain `code`, whose system is
-//! in its binding and not in the resource. What is in doubt matches neither the parameter nor its `:not`, so that an
-//! unknown never widens a grant (SCOPE-46, SCOPE-48).
+//! Systems are compared exactly. Codes are compared exactly too: whether a code system ignores case is not known
+//! here. A code that differs in case only, or in white space around it, is therefore in doubt, and so is a system
+//! asked of a plain `code`, whose system is in its binding and not in the resource. What is in doubt matches neither
+//! the parameter nor its `:not`, so that an unknown never widens a grant (SCOPE-46, SCOPE-48).
 
 use crate::fhir::element::Element;
 use crate::fhir::split_unescaped;
@@ -77,7 +77,7 @@ impl Token {
         pairs(item.element).iter().map(|pair| self.is(pair)).max().unwrap_or(Match::No)
     }
 
-    /// `:identifier` (FHIR R4 §3.1.1.4.11).
+    /// `:identifier` (FHIR R4 §3.1.1, "reference").
     pub(super) fn matches_identifier_of(&self, element: Element<'_>) -> Match {
         element.children("identifier").map(|it| self.is(&coded(it))).max().unwrap_or(Match::No)
     }
@@ -166,7 +166,7 @@ impl<'d> Said<'d> {
     }
 }
 
-/// `:of-type`: `system|code|value`, an Identifier of that type with that value (FHIR R4 §3.1.1.4.10).
+/// `:of-type`: `system|code|value`, an Identifier of that type with that value (FHIR R4 §3.1.1, "token").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OfType {
     system: String,

@@ -131,7 +131,7 @@ fn who_can_tell() {
         (FhirVersion::R4B, "Binary", "_text=a", "backend"),
         (FhirVersion::R4, "Binary", "_text=a", "undefined"),
         (FhirVersion::R5, "CareTeam", "date=2000", "special"),
-        (FhirVersion::R5, "Encounter", "location-period=a$2000", "value"),
+        (FhirVersion::R5, "Encounter", "location-period=a$2000", "special"),
         (FhirVersion::R5, "Composition", "section-text=a", "special"),
     ];
     for (version, on, written, expected) in differing {

@@ -67,7 +67,7 @@ const DATES: &[(&str, Rows)] = &[
     ),
 ];
 
-/// FHIR R4 §3.1.1.4.7: the examples of the specification and their neighbours.
+/// FHIR R4 §3.1.1, "date": the examples of the specification and their neighbours.
 #[test]
 fn dates() {
     let of = |value: &str| format!(r#"{{"resourceType":"Patient","birthDate":{value:?}}}"#);

@@ -70,7 +70,7 @@ const NUMBERS: &[(&str, Rows)] = &[
     ),
 ];
 
-/// FHIR R4 §3.1.1.4.6: the examples of the specification and their neighbours.
+/// FHIR R4 §3.1.1, "number": the examples of the specification and their neighbours.
 #[test]
 fn numbers() {
     let of = |value: &str| {
@@ -131,7 +131,7 @@ const OTHER_QUANTITIES: &[(&str, Rows)] = &[
     (r#""unit":"mg""#, &[("value-quantity=ne5", false), ("value-quantity:missing=true", false)]),
 ];
 
-/// FHIR R4 §3.1.1.4.12.
+/// FHIR R4 §3.1.1, "quantity".
 #[test]
 fn quantities() {
     let of = |quantity: &str| format!(r#"{{"resourceType":"Observation","valueQuantity":{{{quantity}}}}}"#);

@@ -140,7 +140,7 @@ fn urns_denote_what_the_transaction_says() {
     }
 }
 
-/// FHIR R4 §3.1.1.4.11, SRCH-3, SRCH-4.
+/// FHIR R4 §3.1.1, "reference"; SRCH-3, SRCH-4.
 #[test]
 fn reference_values_and_modifiers() {
     let json = r##"{"resourceType":"Encounter",
@@ -208,7 +208,7 @@ fn references_are_selected_by_their_type() {
     }
 }
 
-/// Canonicals: FHIR R4 §3.1.1.4.11, "References and versions".
+/// Canonicals: FHIR R4 §3.1.1, "References and Versions".
 #[test]
 fn canonicals() {
     let json =

@@ -5,7 +5,7 @@ use super::*;
 const R4: FhirVersion = FhirVersion::R4;
 const R5: FhirVersion = FhirVersion::R5;
 
-/// FHIR R4 §3.1.1.4.8.
+/// FHIR R4 §3.1.1, "string".
 #[test]
 fn strings() {
     let json = r#"{"resourceType":"Patient",
@@ -50,7 +50,7 @@ fn strings() {
     }
 }
 
-/// FHIR R4 §3.1.1.4.13.
+/// FHIR R4 §3.1.1, "uri".
 #[test]
 fn uris() {
     let json = r#"{"resourceType":"ValueSet","url":"http://acme.org/fhir/ValueSet/123","version":"1"}"#;
@@ -82,7 +82,7 @@ fn uris() {
     );
 }
 
-/// FHIR R4 §3.1.1.4.14: all parts on one element.
+/// FHIR R4 §3.1.1, "composite": all parts on one element.
 #[test]
 fn composites() {
     let json = r#"{"resourceType":"Observation","code":{"coding":[{"system":"http://loinc.org","code":"85354-9"}]},

@@ -57,7 +57,7 @@ const CONCEPTS: Rows = &[
     ("code:missing=true", false),
 ];
 
-/// FHIR R4 §3.1.1.4.10, SCOPE-46, SCOPE-47.
+/// FHIR R4 §3.1.1, "token", SCOPE-46, SCOPE-47.
 #[test]
 fn tokens_of_concepts() {
     let json = r#"{"resourceType":"Observation","status":"final",
@@ -109,7 +109,7 @@ const OTHERS: Rows = &[
     ("telecom=030", false),
 ];
 
-/// FHIR R4 §3.1.1.4.10: what else has a code, in itself or as its value.
+/// FHIR R4 §3.1.1, "token": what else has a code, in itself or as its value.
 #[test]
 fn tokens_of_other_types() {
     let patient = r#"{"resourceType":"Patient","id":"p1","active":true,"gender":"female",
