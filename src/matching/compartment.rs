@@ -22,9 +22,13 @@ pub fn belongs(kind: CompartmentKind, id: &str, resource: Element<'_>, site: &Si
     }
     let codes = site.version.compartment_parameters(kind, own).unwrap_or_default();
     let scene = Scene { root: resource, site };
-    codes.iter().filter_map(|code| parameter(code, own, site)).any(|expression| {
+    codes.iter().any(|code| {
+        let Some(expression) = parameter(code, own, site) else { return false };
+        // A subject that is there twice is nobody's: two readers could see two of them (REST-10).
+        let once = SUBJECTS.contains(code) && !may_repeat(site.version, own, code);
         let items = expression.select(resource, scene);
         items.iter().any(|item| local(item, site) == Some((focus, id)))
+            && !(once && expression.is_crowded(scene))
     })
 }
 

@@ -237,6 +237,9 @@ fn decide_bundle(bundle: &BundleRequest, holder: Holder<'_>, facts: &Facts) -> D
         BundleAction::Batch => &["batch-response"],
         BundleAction::Transaction => &["transaction-response"],
     });
+    if needs.iter().any(|need| need.extent == Extent::Limited) {
+        duties.extent = Reached::Part;
+    }
     duties.entries = entries;
     duties.binding = Some(crate::policy::Binding::of(holder.grant()));
     Decision::Allow(Permit::new(needs, duties))

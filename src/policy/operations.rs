@@ -196,7 +196,9 @@ impl Deciding<'_, '_> {
         let bound = self.needs.iter().any(|need| {
             need.resource.is_some_and(|resource| {
                 let access = holder.access(resource, &need.letters);
-                access.alternatives().iter().any(|a| a.confined_to(crate::fhir::CompartmentKind::Patient))
+                let alternatives = access.alternatives();
+                let kind = crate::fhir::CompartmentKind::Patient;
+                !alternatives.is_empty() && alternatives.iter().all(|a| a.confined_to(kind))
             })
         });
         if !bound {

@@ -97,7 +97,12 @@ impl Plan<'_> {
     fn branches(&self, terms: &[Term]) -> Option<Vec<Branch>> {
         let mut branches = vec![Branch::default()];
         if let Some((kind, id)) = self.anchor {
-            branches = self.within(branches, kind, id);
+            branches = if self.compartments {
+                // The client's own compartment stays its path.
+                vec![Branch { within: Some((kind, id.to_owned())), ..Branch::default() }]
+            } else {
+                self.within(branches, kind, id)
+            };
         }
         for term in terms {
             branches = match term {

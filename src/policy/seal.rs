@@ -21,6 +21,7 @@ use crate::matching::Criterion;
 use crate::policy::admission::By;
 use crate::policy::permit::{Counting, Join, SearchDuty};
 use crate::policy::plan::{Part, State};
+use crate::policy::search::Reached;
 use crate::policy::term::Term;
 use crate::token::Grant;
 
@@ -296,6 +297,8 @@ pub struct Terms {
     pub by: By,
     /// How its matches are held against the grant.
     pub search: Option<Arc<SearchDuty>>,
+    /// How much of what was searched is reached.
+    pub extent: Reached,
     /// When they stop working, in seconds since 1970.
     pub expires: i64,
 }
@@ -344,6 +347,7 @@ mod tests {
             needs: vec![("Patient".into(), "s".into())],
             by: By::Either,
             search: None,
+            extent: Reached::Whole,
             expires: 100,
         };
         Link::new(Leads::Page, "?_getpages=abc".into(), &terms)

@@ -549,6 +549,7 @@ fn links_are_asked_again() {
         needs: vec![("Observation".into(), "s".into())],
         by: By::Either,
         search: None,
+        extent: Reached::Whole,
         expires: 9,
     };
     let page = Link::new(Leads::Page, "?_getpages=x".into(), &terms);

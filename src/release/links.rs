@@ -6,7 +6,7 @@ use http::Method;
 use super::{Terms, Withheld};
 use crate::fhir::outline::{Bundle, Edits};
 use crate::fhir::{Format, Kind, Target, classify};
-use crate::policy::{self, Duties, LINK_PARAMETER, Leads, Link};
+use crate::policy::{self, Duties, LINK_PARAMETER, Leads, Link, Reached};
 
 /// What of a URL lies below the backend's base; relative ones do. Nothing when it leads elsewhere.
 pub(super) fn below<'u>(url: &'u str, terms: &Terms<'_>) -> Option<&'u str> {
@@ -79,6 +79,7 @@ pub(super) fn sealing(duties: &Duties, terms: &Terms<'_>) -> Option<policy::Term
         needs: duties.needs.clone(),
         by: duties.by,
         search: duties.search.clone(),
+        extent: duties.extent,
         expires: terms.links_expire,
     })
 }
@@ -93,7 +94,7 @@ pub(super) fn sealed(rest: &str, leads: Leads, on: &policy::Terms, terms: &Terms
 /// and is asked for like any request, a cursor is sealed, and what leads elsewhere goes.
 pub(super) fn bundle(bundle: &Bundle<'_>, edits: &mut Edits, on: Option<&policy::Terms>, terms: &Terms<'_>) {
     // What a narrowed search leads to is not what its words say to another grant.
-    let seals = on.is_some_and(|on| on.search.is_some());
+    let seals = on.is_some_and(|on| on.extent == Reached::Part);
     let mut gone = Vec::new();
     for (at, link) in bundle.links.iter().enumerate() {
         let Some(url) = &link.url else {

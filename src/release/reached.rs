@@ -18,7 +18,7 @@ pub(super) fn shows(resource: &Resource<'_>, by: By, case: Case<'_>) -> bool {
     // Only a domain resource may contain others as parts of itself; Bundle and Parameters are none.
     let honest = resource.kind == Kind::Other || resource.contained.is_empty();
     honest
-        && (carrier || verdict(resource, by, case) == Verdict::Yes)
+        && ((carrier && resource.contained.is_empty()) || verdict(resource, by, case) == Verdict::Yes)
         && super::bundle::resources(resource).all(|inner| shows(inner, By::Either, case))
 }
 
@@ -67,8 +67,8 @@ pub(super) fn came(resource_type: &str, mode: Option<&str>, duty: &SearchDuty) -
         // Nothing is known of what an operation searches.
         _ if duty.searched.is_empty() => Came::Along,
         Some("match") | None if searched => Came::Match,
-        Some("match") => Came::Uncalled,
-        Some("include") | None => Came::Along,
+        // Nobody asked for it by itself, whatever it is called.
+        Some("match" | "include") | None => Came::Along,
         Some(_) => Came::Uncalled,
     }
 }
