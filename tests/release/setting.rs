@@ -7,8 +7,8 @@ use pforte::fhir::links::Rewriter;
 use pforte::fhir::{FhirVersion, Format, OperationTable, Target};
 use pforte::gateway::{Passage, Question, Route, Step, is_uri};
 use pforte::policy::{
-    CompartmentSearch, EncounterContext, Facts, LinkedPatients, Malformed, PatientRules, Rules, SealKey, Unmatched,
-    UpdateCreates,
+    CompartmentSearch, EncounterContext, Facts, LinkedPatients, Malformed, PatientRules, Rules, SealKey,
+    Unmatched, UpdateCreates,
 };
 use pforte::reject::Rejection;
 use pforte::release::{self, Answer, Credentials, Opening};
@@ -97,7 +97,12 @@ pub fn passed(route: &Route, ask: &Ask<'_>) -> Result<Passage, String> {
 }
 
 /// What leaves for a question, where nothing has to be asked of the backend first.
-pub fn passage(route: &Route, question: Question, body: Bytes, caller: &Caller) -> Result<Passage, Rejection> {
+pub fn passage(
+    route: &Route,
+    question: Question,
+    body: Bytes,
+    caller: &Caller,
+) -> Result<Passage, Rejection> {
     match question {
         Question::Link { link, method, wanted } => route.follow(&link, (&method, wanted), caller, now()),
         Question::Fhir(asked) => {

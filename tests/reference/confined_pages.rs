@@ -1,0 +1,4 @@
+//! .
+use crate::house::House;
+/// .
+pub async fn all(_: &mut House<'_>) {}
