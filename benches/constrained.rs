@@ -18,8 +18,8 @@ use pforte::config::{Settings, Source, Surroundings};
 use pforte::fhir::Format;
 use pforte::fhir::element::Document;
 use pforte::fhir::outline::{Limits, Outline};
-use pforte::gateway::{Passage, Route};
-use pforte::policy::SealKey;
+use pforte::gateway::{Passage, Question, Route, Step};
+use pforte::policy::{Facts, SealKey};
 use pforte::release::{self, Answer, Credentials};
 use pforte::token::{Caller, ClaimNames, Grant, Reading};
 
@@ -87,8 +87,12 @@ impl Asked {
         headers.insert("accept", HeaderValue::from_static(media(format)));
         let question = route.ask(&Method::GET, "/fhir/Observation", &headers).expect("readable");
         let caller = Caller::Holder(grant);
-        let passage = route.pass(question, Bytes::new(), &caller, jiff::Timestamp::UNIX_EPOCH).ok()?;
-        Some(Self { route, passage })
+        let Question::Fhir(asked) = question else { return None };
+        let request = route.read(*asked, Bytes::new()).expect("readable");
+        match route.pass(&request, &caller, &Facts::default()).ok()? {
+            Step::Pass(passage) => Some(Self { route, passage }),
+            Step::Ask(_) => None,
+        }
     }
 
     fn check(&self, page: &Bytes, format: Format) -> release::Released {

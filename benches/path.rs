@@ -1,6 +1,10 @@
 //! The pure path of a request: read, decide, write what leaves; and a checked answer. Run with `cargo bench --bench path`.
 
-#![expect(clippy::expect_used, reason = "a bench whose setting does not hold has nothing to measure")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a bench whose setting does not hold has nothing to measure"
+)]
 
 use std::sync::Arc;
 
@@ -8,8 +12,8 @@ use bytes::Bytes;
 use divan::Bencher;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use pforte::config::{Settings, Source, Surroundings};
-use pforte::gateway::Route;
-use pforte::policy::SealKey;
+use pforte::gateway::{Passage, Question, Route, Step};
+use pforte::policy::{Facts, SealKey};
 use pforte::release::{self, Answer, Credentials};
 use pforte::token::{Caller, ClaimNames, Grant, Reading};
 
@@ -59,10 +63,16 @@ fn decide_for_ten_scopes(bencher: Bencher<'_, '_>, target: &str) {
 
 fn decide(bencher: Bencher<'_, '_>, route: &Route, caller: &Caller, target: &str) {
     let headers = HeaderMap::new();
-    bencher.bench(|| {
-        let question = route.ask(&Method::GET, target, &headers).expect("readable");
-        route.pass(question, Bytes::new(), caller, jiff::Timestamp::UNIX_EPOCH).expect("permitted")
-    });
+    bencher.bench(|| passage(route, caller, route.ask(&Method::GET, target, &headers).expect("readable")));
+}
+
+fn passage(route: &Route, caller: &Caller, question: Question) -> Passage {
+    let Question::Fhir(asked) = question else { panic!("a FHIR interaction") };
+    let request = route.read(*asked, Bytes::new()).expect("readable");
+    match route.pass(&request, caller, &Facts::default()).expect("permitted") {
+        Step::Pass(passage) => passage,
+        Step::Ask(questions) => panic!("no questions, not {questions:?}"),
+    }
 }
 
 /// A searchset held against a type-limited grant: read, cut, rewritten.
@@ -71,8 +81,7 @@ fn check_searchset(bencher: Bencher<'_, '_>, kib: usize) {
     let route = route();
     let caller = caller(&route, "system/Observation.rs");
     let question = route.ask(&Method::GET, "/fhir/Observation", &HeaderMap::new()).expect("readable");
-    let passage =
-        route.pass(question, Bytes::new(), &caller, jiff::Timestamp::UNIX_EPOCH).expect("permitted");
+    let passage = passage(&route, &caller, question);
     let body = searchset(kib * 1024);
     let terms = route.terms(&passage, jiff::Timestamp::UNIX_EPOCH);
     bencher.counter(divan::counter::BytesCount::new(body.len())).bench(|| {

@@ -201,7 +201,7 @@ pub fn open(
 /// When nothing of it may be shown.
 pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released, Withheld> {
     let status = answer.status;
-    if status == StatusCode::NOT_MODIFIED {
+    if status == StatusCode::NOT_MODIFIED && !duties.reads_content() {
         return not_modified(&answer, terms);
     }
     if duties.expects == Expects::Export && status.is_success() {
@@ -210,8 +210,7 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     if !status.is_success() {
         return faults::release(&answer, duties, terms);
     }
-    let checked = duties.masks.is_some() || duties.search.is_some();
-    if *terms.method == Method::HEAD && !checked {
+    if *terms.method == Method::HEAD && !duties.reads_content() {
         let headers = fields::shown(&answer.headers, status, terms, fields::Body::Absent);
         return Ok(Released { status, headers, body: Bytes::new(), altered: false });
     }

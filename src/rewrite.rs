@@ -143,9 +143,8 @@ fn aim(asked: &Asked, duties: &Duties) -> (Vec<String>, SearchQuery) {
 
 /// What must be checked is asked for like GET (REST-3).
 fn method(asked: &Asked, duties: &Duties, posts_form: bool) -> Method {
-    let checked = duties.masks.is_some() || duties.search.is_some();
     match *asked.method() {
-        Method::HEAD if checked => Method::GET,
+        Method::HEAD if duties.reads_content() => Method::GET,
         Method::POST if asked.kind().searches() && !posts_form => Method::GET,
         ref method => method.clone(),
     }

@@ -2,6 +2,8 @@
 //! requirement it comes from and the decision it expects.
 #![cfg(test)]
 
+#[path = "decisions/answer.rs"]
+mod answer;
 #[path = "decisions/case.rs"]
 mod case;
 #[path = "decisions/coverage.rs"]
@@ -10,6 +12,8 @@ mod coverage;
 mod expect;
 #[path = "decisions/laws.rs"]
 mod laws;
+#[path = "decisions/variants.rs"]
+mod variants;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -86,6 +90,54 @@ fn hostile() {
     run("hostile.jsonl");
 }
 
+/// SCOPE-40 … SCOPE-52: scopes with parameters.
+#[test]
+fn granular() {
+    run("granular.jsonl");
+}
+
+/// CTX-1 … CTX-11: launch patient, launch encounter, user.
+#[test]
+fn context() {
+    run("context.jsonl");
+}
+
+/// COMP-1 … COMP-16: who is in a patient's compartment.
+#[test]
+fn compartment() {
+    run("compartment.jsonl");
+}
+
+/// SRCH-5 … SRCH-28 under a grant that reaches part: what the backend is asked.
+#[test]
+fn narrowing() {
+    run("narrowing.jsonl");
+}
+
+/// RESP-1, REST-7, REST-18, REST-19, OPS-2 … OPS-9, OPS-40: what comes back is checked.
+#[test]
+fn checked() {
+    run("checked.jsonl");
+}
+
+/// REST-12 … REST-25, COMP-10 … COMP-12: writes under a grant that reaches part.
+#[test]
+fn constrained_writes() {
+    run("constrained_writes.jsonl");
+}
+
+/// REST-30 … REST-41 under a grant that reaches part.
+#[test]
+fn constrained_bundles() {
+    run("constrained_bundles.jsonl");
+}
+
+/// SCOPE-26, SCOPE-28, contract §5: `[[rule]]`.
+#[test]
+fn rules() {
+    run("rules.jsonl");
+}
+
 /// Each requirement is once permitted and once refused.
 #[test]
 fn every_requirement_has_a_yes_and_a_no() {
@@ -100,13 +152,15 @@ fn every_requirement_has_a_yes_and_a_no() {
 /// Contract §9: the command decides as the library does, line by line.
 #[test]
 fn the_command_agrees_with_the_library() {
-    let suite = Suite::read("interactions.jsonl");
-    let cases: Vec<&Case> = suite.cases.iter().filter(|case| case.plain()).step_by(3).collect();
-    let written: String = cases.iter().map(|case| case.line() + "\n").collect();
+    let files = ["interactions.jsonl", "narrowing.jsonl", "checked.jsonl", "constrained_writes.jsonl"];
+    let suites = files.map(Suite::read);
+    let cases = suites.iter().flat_map(|suite| suite.cases.iter().map(move |case| (suite, case)));
+    let cases: Vec<(&Suite, &Case)> = cases.filter(|(_, case)| case.plain()).step_by(3).collect();
+    let written: String = cases.iter().map(|(_, case)| case.line() + "\n").collect();
     let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("decisions");
     std::fs::create_dir_all(&folder).expect("a folder");
     let configuration = folder.join("gateway.toml");
-    std::fs::write(&configuration, case::configuration(&Value::Null)).expect("written");
+    std::fs::write(&configuration, variants::configuration(&Value::Null)).expect("written");
     let mut child = Command::new(env!("CARGO_BIN_EXE_pforte"))
         .args(["explain", "--jsonl", "--config"])
         .arg(&configuration)
@@ -127,9 +181,9 @@ fn the_command_agrees_with_the_library() {
         .map(|line| serde_json::from_slice(line).expect("JSON"))
         .collect();
     assert_eq!(shown.len(), cases.len());
-    for (case, shown) in cases.iter().zip(shown) {
+    for ((suite, case), shown) in cases.iter().zip(shown) {
         // Page links are sealed with a key of the process, so they never look alike.
-        assert_eq!(unsealed(&shown), unsealed(&case.decision(&suite)), "{}", case.id);
+        assert_eq!(unsealed(&shown), unsealed(&case.decision(suite)), "{}", case.id);
     }
 }
 
@@ -142,6 +196,45 @@ fn unsealed(decision: &Value) -> Value {
         blanked.push_str(part.trim_start_matches(|c: char| c.is_ascii_alphanumeric() || "-_=".contains(c)));
     }
     serde_json::from_str(&blanked).expect("JSON")
+}
+
+/// The checker itself: the same answer reads alike in JSON and XML.
+#[test]
+fn answers_read_alike_in_json_and_xml() {
+    let json = serde_json::json!({
+        "resourceType": "Bundle", "type": "searchset", "total": 3,
+        "link": [{"relation": "self", "url": "https://gw.test/fhir/Encounter"},
+            {"relation": "next", "url": "https://gw.test/fhir?_link=abc"}],
+        "entry": [{"resource": {"resourceType": "Encounter", "id": "e1"}},
+            {"resource": {"resourceType": "Bundle", "entry": [{"resource": {"resourceType": "Patient", "id": "p1"}}]}},
+            {"resource": {"resourceType": "OperationOutcome"}}],
+    });
+    let xml = serde_json::json!(concat!(
+        r#"<Bundle xmlns="http://hl7.org/fhir"><type value="searchset"/><total value="3"/>"#,
+        r#"<link><relation value="self"/><url value="https://gw.test/fhir/Encounter"/></link>"#,
+        r#"<link><relation value="next"/><url value="https://gw.test/fhir?_link=abc"/></link>"#,
+        r#"<entry><resource><Encounter xmlns="http://hl7.org/fhir"><id value="e1"/></Encounter></resource></entry>"#,
+        r#"<entry><resource><Bundle><entry><resource><Patient><id value="p1"/></Patient></resource></entry></Bundle>"#,
+        r#"</resource></entry><entry><resource><OperationOutcome/></resource></entry></Bundle>"#,
+    ));
+    for body in [&json, &xml] {
+        assert_eq!(answer::ids(body), ["Encounter/e1", "Patient/p1"]);
+        assert_eq!(answer::total(body), 3);
+        assert_eq!(answer::kind_of_link(body, "next"), "sealed");
+        assert_eq!(answer::kind_of_link(body, "self"), "open");
+        assert_eq!(answer::kind_of_link(body, "prev"), Value::Null);
+    }
+    assert_eq!(answer::entries(&json), 3);
+    let sent = serde_json::json!({"forward": {
+        "target": "Patient/_search?a=%7C", "headers": {"content-type": "application/x-www-form-urlencoded"}, "body": "b=c%2Cd",
+    }});
+    let met =
+        serde_json::json!({"forward_has": ["a=|", ["b=d,c", "b=c,d"]], "forward_has_not": ["c", "b=c"]});
+    assert_eq!(expect::faults(&met, &sent), Vec::<String>::new());
+    for unmet in [serde_json::json!({"forward_has": ["b=c"]}), serde_json::json!({"forward_has_not": ["a"]})]
+    {
+        assert_eq!(expect::faults(&unmet, &sent).len(), 1, "{unmet}");
+    }
 }
 
 /// The checker itself: each kind of expectation notices when it is not met.
@@ -158,6 +251,8 @@ fn expectations_notice_what_is_not_met() {
         "granted_by": ["system/*.rs"], "forward_method": "GET", "forward_target": "Patient/p1",
         "forward_headers": {"accept": "application/fhir+json", "prefer": null}, "returned_status": 200,
         "returned_contains": ["p1"], "returned_lacks": ["p2"], "constrained": false,
+        "seen_status": [200, 304], "forward_path": "Patient/p1", "forward_has": [], "forward_has_not": ["_id"],
+        "returned_entries": null, "returned_total": null, "returned_next": null,
     });
     assert_eq!(expect::faults(&met, &got), Vec::<String>::new());
     let unmet = [
@@ -176,6 +271,15 @@ fn expectations_notice_what_is_not_met() {
         ("returned_lacks", serde_json::json!(["p1"])),
         ("returned_headers", serde_json::json!({"content-type": null})),
         ("entries", serde_json::json!([{"decision": "permit"}])),
+        ("seen_status", serde_json::json!(404)),
+        ("reason_id", serde_json::json!(["not_found"])),
+        ("forward_path", serde_json::json!(["Patient", "Patient/p2"])),
+        ("forward_has", serde_json::json!(["_id=p1"])),
+        ("if_none_exist_has", serde_json::json!(["_id=p1"])),
+        ("returned_ids", serde_json::json!(["Patient/p2"])),
+        ("returned_entries", serde_json::json!(1)),
+        ("returned_total", serde_json::json!([0, 1])),
+        ("returned_next", serde_json::json!("sealed")),
         ("mistyped", serde_json::json!(1)),
     ];
     for (member, value) in unmet {
@@ -191,4 +295,9 @@ fn expectations_notice_what_is_not_met() {
     broken["returned"] = serde_json::json!({"body": format!("see {}", case::BACKEND)});
     broken["reason_id"] = Value::Null;
     assert_eq!(laws::faults(&broken).len(), 2);
+    let mut paged = deny.clone();
+    paged["returned"] = serde_json::json!({"body": {"link": [{"relation": "next", "url": "https://gw.test/fhir?_getpages=a"}]}});
+    assert_eq!(laws::faults(&paged), Vec::<String>::new());
+    paged["constrained"] = Value::Bool(true);
+    assert_eq!(laws::faults(&paged).len(), 1);
 }

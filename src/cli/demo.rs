@@ -10,8 +10,12 @@ use tokio_util::sync::CancellationToken;
 use super::run::{House, Signals, runtime};
 use super::{Failure, files};
 use crate::config::{Settings, Source, Surroundings};
+use crate::demo::authorization::Claims;
 use crate::demo::{Demo, Options};
 use crate::telemetry;
+
+/// Whose codes say of an observation whether it is a laboratory result.
+const CATEGORY: &str = "http://terminology.hl7.org/CodeSystem/observation-category";
 
 /// Serves the demo until SIGTERM or SIGINT.
 pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
@@ -110,10 +114,33 @@ fn settings(folder: &Path, demo: &Demo, listen: SocketAddr) -> Result<Settings, 
 fn greeting(folder: &Path, demo: &Demo, listen: SocketAddr) -> String {
     let base = format!("https://{listen}/fhir");
     let curl = format!("curl --silent --show-error --cacert {}", folder.join("server.pem").display());
+    let mut text = format!(
+        "Pforte demo: synthetic people, throw-away certificate, nothing is kept. Ctrl-C ends it.\n\n\
+         FHIR base            {base}\nauthorization server {}\nFHIR server behind   {}\n\n",
+        demo.authorization.issuer(),
+        demo.fhir.base()
+    );
+    for (what, line) in whole(demo, &curl, &base).into_iter().chain(constrained(demo, &curl, &base)) {
+        // Writing to a String does not fail.
+        let _always = writeln!(text, "# {what}\n{line}\n");
+    }
+    let _always = writeln!(
+        text,
+        "# a SMART app: open the first address once and accept the certificate, then the second\n{base}/metadata\n{}",
+        demo.app_url()
+    );
+    text
+}
+
+/// What a line to paste shows, and the line.
+type Line = (&'static str, String);
+
+/// Lines with grants for whole types, or for nothing.
+fn whole(demo: &Demo, curl: &str, base: &str) -> Vec<Line> {
     let bearer = |scope: &str| format!("-H 'Authorization: Bearer {}'", demo.token(scope));
     let patients = bearer("system/Patient.rs");
     let everything = bearer("system/*.rs");
-    let lines = [
+    vec![
         ("anybody may read where to get a token", format!("{curl} {base}/.well-known/smart-configuration")),
         ("permitted: a patient, with system/Patient.rs", format!("{curl} {patients} {base}/Patient/pat-01")),
         (
@@ -137,21 +164,34 @@ fn greeting(folder: &Path, demo: &Demo, listen: SocketAddr) -> String {
             "refused, 403: reading is not deleting",
             format!("{curl} {everything} -X DELETE {base}/Patient/pat-01"),
         ),
-    ];
-    let mut text = format!(
-        "Pforte demo: synthetic people, throw-away certificate, nothing is kept. Ctrl-C ends it.\n\n\
-         FHIR base            {base}\nauthorization server {}\nFHIR server behind   {}\n\n",
-        demo.authorization.issuer(),
-        demo.fhir.base()
-    );
-    for (what, line) in lines {
-        // Writing to a String does not fail.
-        let _always = writeln!(text, "# {what}\n{line}\n");
-    }
-    let _always = writeln!(
-        text,
-        "# a SMART app: open the first address once and accept the certificate, then the second\n{base}/metadata\n{}",
-        demo.app_url()
-    );
-    text
+    ]
+}
+
+/// Lines with grants that reach a type in part.
+fn constrained(demo: &Demo, curl: &str, base: &str) -> Vec<Line> {
+    let launched = |scope: &str| {
+        let token = demo.authorization.mint(Claims::new(scope).with("patient", "pat-01"));
+        format!("-H 'Authorization: Bearer {token}'")
+    };
+    let own = launched("patient/*.rs");
+    let laboratory = launched(&format!("patient/Observation.rs?category={CATEGORY}|laboratory"));
+    vec![
+        (
+            "narrowed: of all observations those of pat-01, with patient/*.rs and that launch patient",
+            format!("{curl} {own} '{base}/Observation?_count=2'"),
+        ),
+        (
+            "narrowed: nothing is found of another patient",
+            format!("{curl} {own} '{base}/Observation?patient=pat-02'"),
+        ),
+        ("refused, 404: another patient is not there", format!("{curl} {own} {base}/Patient/pat-02")),
+        (
+            "narrowed: laboratory results only, with patient/Observation.rs?category=…|laboratory",
+            format!("{curl} {laboratory} '{base}/Observation?_count=2'"),
+        ),
+        (
+            "refused, 404: a heart rate is no laboratory result",
+            format!("{curl} {laboratory} {base}/Observation/obs-01-1"),
+        ),
+    ]
 }

@@ -9,14 +9,15 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use crate::fhir::links::Rewriter;
-use crate::fhir::{Body, FhirRequest, Format, Target, Unreadable};
+use crate::fhir::{Body, FhirRequest, Format, ResourceType, Target, Unreadable};
 use crate::gateway::{Passage, Question, Route, Step, is_uri};
 use crate::policy::{
-    Complete, Denial, EntryDuty, EntryRefusal, Extent, Facts, Found, Need, Question as Inquiry, Stored,
-    Version,
+    Alternative, Complete, Denial, EntryDuty, EntryRefusal, Extent, Facts, Found, Holder, Need,
+    Question as Inquiry, Stored, Version,
 };
 use crate::reject::Rejection;
 use crate::release::{self, Answer, Opening};
+use crate::scope::Scope;
 use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
 
 /// Why a request without needs is permitted.
@@ -115,11 +116,51 @@ impl Explainer {
         match self.passage(&asked, &mut verdict) {
             Ok(passage) => {
                 verdict.permitted(&passage);
+                self.limits(&asked, &passage.needs, &mut verdict);
                 self.returned(&asked, &passage, &mut verdict);
             }
-            Err(rejection) => verdict.denied(&rejection),
+            Err(rejection) => {
+                verdict.denied(&rejection);
+                if let Rejection::Denied(refused) = &rejection {
+                    self.limits(&asked, &refused.needs, &mut verdict);
+                }
+            }
         }
         Ok(Value::Object(verdict.out))
+    }
+
+    /// What each scope that grants a part of what is needed is limited to, and who can tell; and why scopes that name it
+    /// grant nothing.
+    fn limits(&self, case: &Case, needs: &[Need], verdict: &mut Verdict) {
+        let Ok(Caller::Holder(grant)) = self.caller(case) else { return };
+        let holder = Holder::new(&grant, self.route.rules());
+        let mut limits = Vec::new();
+        for need in needs {
+            for letter in &need.letters {
+                let reach = holder.reach(need.resource, *letter);
+                let written = |scope: &Scope, alternative: &Alternative| {
+                    let terms = alternative.terms.iter().map(|term| {
+                        let by = if term.asked().is_some() { "backend" } else { "gateway" };
+                        json!({"term": term.to_string(), "verified_by": by})
+                    });
+                    let terms: Vec<Value> = terms.collect();
+                    let letter = letter.as_char().to_string();
+                    json!({"type": need.type_name(), "letter": letter, "scope": scope.written(), "all_of": terms})
+                };
+                if reach.all.is_empty() && need.resource.is_some() {
+                    let parts =
+                        reach.limited.iter().flat_map(|(scope, any)| any.iter().map(move |one| (scope, one)));
+                    limits.extend(parts.map(|(scope, alternative)| written(scope, alternative)));
+                }
+                limits.extend(reach.barred.iter().map(|barred| {
+                    let letter = letter.as_char().to_string();
+                    json!({"type": need.type_name(), "letter": letter, "nothing": barred.why()})
+                }));
+            }
+        }
+        if !limits.is_empty() {
+            verdict.put("limits", Value::Array(limits));
+        }
     }
 
     /// The discovery document, which needs no token (DISC-1) and is served by `discovery` alone.
@@ -232,6 +273,8 @@ impl Explainer {
             headers.insert("content-type", HeaderValue::from_static(passage.format().media_type()));
             (rejection.status(), headers, outcome.into())
         });
+        // HEAD brings fields only.
+        let body = if case.method == Method::HEAD { Bytes::new() } else { body };
         let body = shown_body(&body, as_object);
         verdict.put(
             "returned",
@@ -442,7 +485,17 @@ impl Case {
     }
 }
 
+/// The resource that an answer is.
+fn version(answer: &Answer, resource: ResourceType) -> Option<Version> {
+    let written = answer.headers.get("content-type")?.to_str().ok()?;
+    Version::new((answer.body.clone(), Format::of(written)?), resource, None)
+}
+
 impl Case {
+    fn reads(&self) -> bool {
+        matches!(self.method, Method::GET | Method::HEAD)
+    }
+
     /// Answers a question from what the case says is stored.
     fn answer(&self, question: Inquiry, facts: &mut Facts) {
         let (resource, id, _) = question.target();
@@ -450,10 +503,14 @@ impl Case {
             .stored
             .iter()
             .filter(|stored| stored.get("resourceType").and_then(Value::as_str) == Some(resource.as_str()));
-        let versions: Vec<_> =
-            of_type.filter_map(|stored| Version::new(stored.to_string().into(), resource, None)).collect();
+        let versions: Vec<_> = of_type
+            .filter_map(|stored| Version::new((stored.to_string().into(), Format::Json), resource, None))
+            .collect();
         if let Some(id) = id {
-            let found = versions.into_iter().find(|version| version.id == id);
+            // What a read brings is what a look before it would have brought.
+            let read = || self.response.as_ref().filter(|_| self.stored.is_empty() && self.reads());
+            let found = versions.into_iter().chain(read().and_then(|answer| version(answer, resource)));
+            let found = found.into_iter().find(|version| version.id == id);
             let stored = found.map_or(Stored::Absent, |version| Stored::Present(Arc::new(version)));
             facts.put_stored(question, stored);
         } else {
@@ -567,6 +624,22 @@ fn readable(decision: &Value) -> String {
         let by =
             if granted.is_empty() { "not granted".to_owned() } else { format!("by {}", granted.join(" ")) };
         lines.push(format!("  needs {}.{}: {by}", member("type"), member("letter")));
+    }
+    for limit in decision.get("limits").and_then(Value::as_array).into_iter().flatten() {
+        let member = |name: &str| limit.get(name).and_then(Value::as_str).unwrap_or("?");
+        let what = format!("  {}.{}", member("type"), member("letter"));
+        let Some(terms) = limit.get("all_of").and_then(Value::as_array) else {
+            lines.push(format!("{what}: a scope grants nothing: {}", member("nothing")));
+            continue;
+        };
+        let terms: Vec<_> = terms
+            .iter()
+            .map(|term| {
+                let part = |name: &str| term.get(name).and_then(Value::as_str).unwrap_or("?");
+                format!("{} (told by the {})", part("term"), part("verified_by"))
+            })
+            .collect();
+        lines.push(format!("{what} by {} only within {}", member("scope"), terms.join(" and ")));
     }
     for (index, entry) in decision.get("entries").and_then(Value::as_array).into_iter().flatten().enumerate()
     {

@@ -226,6 +226,12 @@ impl Route {
         rewrite::part(passage.outbound.as_ref()?, part, self.bases())
     }
 
+    /// The client's search in public words, as a `self` link shows it (SRCH-24).
+    fn own(&self, request: &FhirRequest) -> String {
+        let query = request.query().rebased(&self.rules.backend_base, &self.rules.public_base);
+        request.asked().target().clone().with_query(query).to_string()
+    }
+
     fn bases(&self) -> Bases<'_> {
         Bases { public: &self.rules.public_base, backend: &self.rules.backend_base }
     }
@@ -269,7 +275,7 @@ impl Route {
             needs,
             entries,
             facts: facts.clone(),
-            own: asked.target().clone().with_query(request.query()).to_string(),
+            own: self.own(request),
             unless: Unless {
                 none_match: asked.conditions().if_none_match.clone(),
                 modified_since: asked.conditions().if_modified_since.clone(),
@@ -369,17 +375,28 @@ impl Passage {
 }
 
 /// The backend's base under its own name, and under the public one: a backend that believes `X-Forwarded-Host` writes
-/// the public host before its own path.
+/// the public host before its own path. `http` and `https` denote the same where no port tells otherwise (COMP-7).
 fn mapping(rules: &Rules) -> Result<Mapping, BadBase> {
     let origin: String = rules.public_base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/");
     let path = rules.backend_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
     let alias = format!("{origin}{path}");
+    let mut bases: Vec<&str> = vec![&rules.backend_base];
+    let twin = twin(&rules.backend_base).filter(|twin| *twin != rules.public_base);
+    bases.extend(twin.as_deref());
     // What is public already stays: it may begin like the backend's base under the public name.
-    if alias == rules.public_base || path.is_empty() {
-        Mapping::new(&[&rules.backend_base, &rules.public_base], &rules.public_base)
-    } else {
-        Mapping::new(&[&rules.backend_base, &alias, &rules.public_base], &rules.public_base)
+    if alias != rules.public_base && !path.is_empty() {
+        bases.push(&alias);
     }
+    bases.push(&rules.public_base);
+    Mapping::new(&bases, &rules.public_base)
+}
+
+/// The same base with the other scheme, where it names no port.
+fn twin(base: &str) -> Option<String> {
+    let (scheme, rest) = base.split_once("://")?;
+    let other = if scheme == "https" { "http" } else { "https" };
+    let host = rest.split('/').next().unwrap_or("");
+    (!host.contains(':')).then(|| format!("{other}://{rest}"))
 }
 
 /// Whether elements of that name hold a URI; one list serves all versions.

@@ -116,6 +116,10 @@ enum Standing {
 }
 
 fn standing(item: &Item<'_>, id: &str, is_subject: bool, scene: Scene<'_, '_>) -> Standing {
+    if item.element.value().is_some() && is_subject {
+        // Where a Reference belongs, a server may make something of plain text.
+        return Standing::Other;
+    }
     let reference = reference_of(item.element);
     let mut types = reference.children("type").map(Element::value);
     let says_patient = reference.children("type").any(|it| it.value() == Some("Patient"));

@@ -190,10 +190,10 @@ impl Plan {
 
 /// Parameters whose definition at HL7 does not say what it should, so that no resource can be held against it:
 /// components in the wrong order, or an element that is no reference.
-const MISTAKEN: &[(&str, &str)] = &[
-    ("Device", "code-value-concept"),
-    ("DocumentReference", "relationship"),
-    ("Ingredient", "manufacturer"),
+const MISTAKEN: &[(&str, &str, &str)] = &[
+    ("Device", "code-value-concept", "Device"),
+    ("DocumentReference", "relationship", "DocumentReference.relatesTo"),
+    ("Ingredient", "manufacturer", "Ingredient.manufacturer"),
 ];
 
 /// The expression of a parameter that can be evaluated on a resource.
@@ -204,7 +204,7 @@ const MISTAKEN: &[(&str, &str)] = &[
 pub(super) fn evaluated(resource: ResourceType, parameter: &SearchParameter) -> Option<&'static Expression> {
     let unknown = matches!(parameter.kind, SearchParameterKind::Special)
         || matches!(parameter.code, "_filter" | "_has" | "_in" | "_list" | "_query" | "_type" | "phonetic")
-        || MISTAKEN.contains(&(resource.as_str(), parameter.code));
+        || MISTAKEN.contains(&(resource.as_str(), parameter.code, parameter.expression));
     if unknown { None } else { expression(parameter.expression) }
 }
 

@@ -201,13 +201,11 @@ impl Step {
                 Some(found) => to.extend((found.as_str() == name).then_some(from)),
                 None => to.push(Item { certainty: Certainty::Doubtful, ..from }),
             },
-            Self::Typed(name, datatype) => to.extend(
-                children()
-                    .filter(|child| {
-                        child.name().strip_prefix(name).is_some_and(|rest| is_suffix(rest, datatype))
-                    })
-                    .map(|child| Item { datatype: Some(datatype), ..item(child) }),
-            ),
+            Self::Typed(name, datatype) => to.extend(children().filter_map(|child| {
+                let rest = child.name().strip_prefix(name)?;
+                let found = if is_suffix(rest, datatype) { Some(datatype) } else { narrower(rest, datatype) };
+                Some(Item { datatype: Some(found?), ..item(child) })
+            })),
             Self::Where(name, value) => {
                 let has = from.element.children(name).any(|child| child.value() == Some(value));
                 to.extend(has.then_some(from));
@@ -250,6 +248,18 @@ fn is_suffix(rest: &str, datatype: &str) -> bool {
     let (mut rest, mut datatype) = (rest.chars(), datatype.chars());
     let capital = datatype.next().map(|first| first.to_ascii_uppercase());
     rest.next() == capital && rest.as_str() == datatype.as_str()
+}
+
+/// The data type that ends the name of a choice element, if it specialises the one that is asked for (FHIR R4 §2.24).
+fn narrower(rest: &str, datatype: &str) -> Option<&'static str> {
+    let all: &[&str] = match datatype {
+        "integer" => &["PositiveInt", "UnsignedInt"],
+        "Quantity" => &["Age", "Count", "Distance", "Duration"],
+        "string" => &["Code", "Id", "Markdown"],
+        "uri" => &["Canonical", "Oid", "Url", "Uuid"],
+        _ => &[],
+    };
+    all.iter().find(|it| **it == rest).copied()
 }
 
 /// The data types that choice elements may have in R4, R4B or R5, as they end an element's name.

@@ -96,13 +96,16 @@ impl Token {
             (Some(_), Said::Nothing) => Match::No,
             (Some(_), Said::Unclear) => Match::Doubtful,
             (Some(wanted), Said::Value(found)) if wanted == found => Match::Yes,
-            (Some(wanted), Said::Value(found)) if wanted.to_lowercase() == found.to_lowercase() => {
-                Match::Doubtful
-            }
+            (Some(wanted), Said::Value(found)) if differ_in_case(wanted, found) => Match::Doubtful,
             (Some(_), Said::Value(_)) => Match::No,
         };
         system.min(code)
     }
+}
+
+fn differ_in_case(left: &str, right: &str) -> bool {
+    let [left, right] = [left, right].map(|text| text.chars().flat_map(char::to_lowercase));
+    left.eq(right)
 }
 
 /// The types of choice element that a token can be read from.

@@ -175,11 +175,13 @@ fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
     match (decided, unmet) {
         // What the client lacks is more use to it than which parameter needed it.
         (Err(denial @ Denial::Chain { .. }), None | Some(Denial::InsufficientScope)) => refuse(denial, needs),
+        // What was not kept to the grant's part has its own reason, where one was found.
+        (Err(denial), Some(Denial::Constrained)) => refuse(denial, needs),
         (_, Some(denial)) | (Err(denial), None) => refuse(denial, needs),
         (Ok(mut duties), None) => {
             duties.binding = Some(crate::policy::Binding::of(holder.grant()));
             // HEAD brings fields and no content; what must be checked is read like GET.
-            if *head == Method::HEAD && duties.masks.is_none() && duties.search.is_none() {
+            if *head == Method::HEAD && !duties.reads_content() {
                 duties.expects = Expects::Anything;
             }
             Decision::Allow(Permit::new(needs, duties))

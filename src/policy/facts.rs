@@ -41,8 +41,10 @@ pub enum Stored {
 /// One version of a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// The resource as JSON.
+    /// The resource.
     pub body: Bytes,
+    /// What it is written in: JSON, as it is asked for.
+    pub format: Format,
     /// Its type.
     pub resource: ResourceType,
     /// Its id.
@@ -52,10 +54,14 @@ pub struct Version {
 }
 
 impl Version {
-    /// A resource of this type, when the bytes are one in JSON; its version by the header field, or by itself.
+    /// A resource of this type, when the bytes are one; its version by the header field, or by itself.
     #[must_use]
-    pub fn new(body: Bytes, resource: ResourceType, etag: Option<String>) -> Option<Self> {
-        let tree = Tree::read(&body, Format::Json).ok()?;
+    pub fn new(
+        (body, format): (Bytes, Format),
+        resource: ResourceType,
+        etag: Option<String>,
+    ) -> Option<Self> {
+        let tree = Tree::read(&body, format).ok()?;
         let root = tree.root();
         if root.resource_type() != Some(resource.as_str()) {
             return None;
@@ -63,13 +69,13 @@ impl Version {
         let id = root.id()?.to_owned();
         let named = root.only("meta").and_then(|meta| meta.text("versionId"));
         let etag = etag.or_else(|| named.map(|version| format!("W/\"{version}\"")));
-        Some(Self { resource, id, etag, body })
+        Some(Self { resource, id, etag, body, format })
     }
 
     /// The resource, read.
     #[must_use]
     pub fn tree(&self) -> Option<Tree<'_>> {
-        Tree::read(&self.body, Format::Json).ok()
+        Tree::read(&self.body, self.format).ok()
     }
 }
 
@@ -229,7 +235,9 @@ fn stored(
         StatusCode::NOT_FOUND | StatusCode::GONE => Stored::Absent,
         StatusCode::OK => {
             let etag = headers.get(ETAG).and_then(|etag| etag.to_str().ok()).map(str::to_owned);
-            match Version::new(body.clone(), resource, etag).filter(|version| version.id == id) {
+            match Version::new((body.clone(), Format::Json), resource, etag)
+                .filter(|version| version.id == id)
+            {
                 Some(version) => Stored::Present(Arc::new(version)),
                 None => Stored::Unclear,
             }
@@ -257,7 +265,7 @@ fn found(resource: ResourceType, status: StatusCode, body: &Bytes) -> Found {
         if mode != "match" || found.resource_type == "OperationOutcome" {
             continue;
         }
-        match Version::new(body.slice(found.range.clone()), resource, None) {
+        match Version::new((body.slice(found.range.clone()), Format::Json), resource, None) {
             Some(version) => versions.push(Arc::new(version)),
             None => return Found::Unclear,
         }

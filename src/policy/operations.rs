@@ -87,6 +87,10 @@ impl Deciding<'_, '_> {
             return Ok(());
         }
         self.not_refused()?;
+        // From here on each is kept, or the request is refused.
+        for need in &limited {
+            self.needs.keep(need.resource, &need.letters);
+        }
         let reserved = || Stop::Deny(Denial::OperationReserved { name: row.name.clone() });
         if row.answer == Answer::Pass || matches!(row.name.as_str(), "$meta-add" | "$meta-delete") {
             // Labels may be what a grant is limited by; an answer that is passed unread cannot be kept.
@@ -96,8 +100,8 @@ impl Deciding<'_, '_> {
         let (resource, id) = (self.resource(), self.request.asked().found().id.clone());
         for need in &limited {
             let Some(of) = need.resource else { return Err(reserved()) };
-            let letters: Vec<Letter> = need.letters.clone();
-            let access = self.needs.holder().access(of, &letters);
+            let letters = &need.letters;
+            let access = self.needs.holder().access(of, letters);
             let writes =
                 letters.iter().any(|l| matches!(l, Letter::Create | Letter::Update | Letter::Delete));
             let at_instance = id.as_deref().filter(|_| Some(of) == resource);
@@ -112,7 +116,6 @@ impl Deciding<'_, '_> {
             if writes && let Some(id) = at_instance {
                 self.reaches_instance(of, id, &access)?;
             }
-            self.needs.keep(Some(of), &letters);
         }
         duties.by = By::Either;
         duties.search = Some(Arc::default());
@@ -206,7 +209,10 @@ impl Deciding<'_, '_> {
             let relative = relative.unwrap_or(value);
             own.contains(&relative.strip_prefix("Patient/").unwrap_or(relative))
         };
-        let references = self.request.document().map(|d| d.values_of("reference")).unwrap_or_default();
+        // What is submitted to be judged is judged as such.
+        let submits = |need: &Need| need.letters.iter().any(|l| !matches!(l, Letter::Read | Letter::Search));
+        let document = self.request.document().filter(|_| !self.needs.iter().any(submits));
+        let references = document.map(|d| d.values_of("reference")).unwrap_or_default();
         let foreign =
             references.iter().any(|reference| reference.contains("Patient/") && !names_own(reference));
         (named.all(|parameter| parameter.alternatives().all(names_own)) && !foreign).then_some(())

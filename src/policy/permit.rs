@@ -169,6 +169,13 @@ impl Duties {
         }
     }
 
+    /// Whether the answer's content decides what is shown, so that it must be asked for even where only fields are
+    /// wanted (REST-3).
+    #[must_use]
+    pub fn reads_content(&self) -> bool {
+        self.masks.is_some() || (self.search.is_some() && !self.admit.is_by_type())
+    }
+
     /// Whether the answer may be passed on while it comes in.
     #[must_use]
     pub fn streams(&self) -> bool {

@@ -46,6 +46,21 @@ pub enum Barred {
     NoUser,
 }
 
+impl Barred {
+    /// Why, for who reads the configuration or a token.
+    #[must_use]
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::NoLaunchPatient => "the token has no usable launch patient",
+            Self::NoLaunchEncounter => "the token's launch encounter cannot be used",
+            Self::OutsideCompartment => "the type is outside the patient compartment, or is written",
+            Self::ParameterUnusable => "a parameter is not defined for the type, or nobody can verify it",
+            Self::ClaimMissing => "a rule needs a claim that the token does not have",
+            Self::NoUser => "the token's user is nobody here",
+        }
+    }
+}
+
 /// How much of what it names one scope grants: any of these alternatives. One without terms is everything.
 type Part = Result<Vec<Vec<Term>>, Barred>;
 

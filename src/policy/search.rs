@@ -281,27 +281,34 @@ impl Inspection<'_, '_> {
             let rest = self.path(rest, &targets, steps, parameter)?;
             return Ok(format!("{link}.{rest}"));
         }
-        // SRCH-5: an untyped chain may be kept to the one permitted type that it can mean.
+        // SRCH-5: where the grant reaches one type only of those it can mean, an untyped chain is kept to that one.
         let next = rest.split([':', '.']).next().unwrap_or("");
         let holder = self.needs.holder();
-        let some = targets.iter().filter(|t| holder.reaches_some(**t, &[Letter::Read, Letter::Search]));
-        let meant: Vec<_> =
-            some.filter(|t| self.version.search_parameter(**t, next).is_some()).copied().collect();
-        let [target] = meant.as_slice() else {
+        let some = |t: &&ResourceType| holder.reaches_some(**t, &[Letter::Read, Letter::Search]);
+        let defined = |t: &&ResourceType| self.version.search_parameter(**t, next).is_some();
+        let reached: Vec<ResourceType> = targets.iter().filter(some).copied().collect();
+        let meant: Vec<ResourceType> = if reached == targets {
+            targets.clone()
+        } else {
+            reached.iter().filter(defined).copied().collect()
+        };
+        if meant != targets && (meant.len() != 1 || named.is_some()) {
             for target in targets {
                 self.needs.demand(Some(target), &[Letter::Read, Letter::Search]);
             }
             return Err(chain());
-        };
-        if named.is_some() && targets.as_slice() != [*target] {
-            return Err(chain());
         }
-        self.needs.demand(Some(*target), &[Letter::Read, Letter::Search]);
-        if !seen.contains(target) {
-            self.join(code, *target, (types, rest)).ok_or_else(chain)?;
+        for target in &meant {
+            self.needs.demand(Some(*target), &[Letter::Read, Letter::Search]);
+            if !seen.contains(target) {
+                self.join(code, *target, (types, rest)).ok_or_else(chain)?;
+            }
         }
         let rest = self.path(rest, &meant, steps, parameter)?;
-        Ok(format!("{code}:{target}.{rest}"))
+        match meant.as_slice() {
+            [target] if meant != targets || named.is_some() => Ok(format!("{code}:{target}.{rest}")),
+            _ => Ok(format!("{link}.{rest}")),
+        }
     }
 
     /// A chain into a type that is reached in part: one step, from the searched type, and what it leads to is held
@@ -345,6 +352,8 @@ impl Inspection<'_, '_> {
         let plain = !rest.contains('.') && !rest.starts_with("_has:");
         if plain && types == self.types && self.only_of_patient(source, link) {
             self.needs.keep(Some(source), &[Letter::Search]);
+        } else if !self.needs.may(Some(source), &[Letter::Search]) {
+            return Err(chain());
         }
         let rest = self.path(rest, &[source], steps, parameter)?;
         Ok(format!("{from}:{link}:{rest}"))

@@ -1,5 +1,6 @@
 //! What a grant in part comes down to: alternatives, each a conjunction of terms on one resource.
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::fhir::element::Element;
@@ -230,6 +231,18 @@ impl From<Vec<Alternative>> for Access {
             }
         }
         Self::Part(once.into())
+    }
+}
+
+/// In the words of a search: `Patient/p1/*`, `category=laboratory`.
+impl fmt::Display for Term {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Compartment(kind, id) => write!(f, "{}/{id}/*", kind.resource_type()),
+            Self::Matches(criterion) => {
+                write!(f, "{}={}", criterion.parameter().name(), criterion.parameter().value())
+            }
+        }
     }
 }
 

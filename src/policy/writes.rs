@@ -4,9 +4,9 @@
 //! What is submitted is looked at before anything is asked of the backend. The stored version is fetched, and the
 //! write carries its version, so that what was checked is what is changed (REST-13).
 
-use crate::fhir::element::Document as Tree;
+use crate::fhir::element::{Document as Tree, Element};
 use crate::fhir::{Body, Document, Format, Kind, Letter, ResourceType, SearchQuery, patch, with_id};
-use crate::matching::Verdict;
+use crate::matching::{Criterion, Verdict};
 use crate::policy::admission::By;
 use crate::policy::decide::{Deciding, Stop};
 use crate::policy::denial::Denial;
@@ -15,7 +15,7 @@ use crate::policy::permit::{Content, Duties, Expects};
 use crate::policy::rules::UpdateCreates;
 use crate::policy::search::{Place, Reached};
 use crate::policy::searches::narrowed;
-use crate::policy::term::{Access, Purpose};
+use crate::policy::term::{Access, Alternative, Purpose};
 
 /// What becomes of a write at one instance.
 enum Instance {
@@ -185,6 +185,11 @@ impl Deciding<'_, '_> {
         if access.excludes(resource, id) {
             return Err(self.unmatched().into());
         }
+        let asks = |alternative: &Alternative| alternative.terms.iter().any(|term| term.asked().is_some());
+        if access.alternatives().iter().all(asks) {
+            // What only the backend could tell of what is stored, it cannot tell of what would be (contract §5).
+            return Err(Denial::OutsideGrant.into());
+        }
         let version = match self.stored(resource, id)? {
             Stored::Unclear => return Err(Denial::StoredUnclear.into()),
             Stored::Absent => return self.absent().map(|instance| Some((instance, None))),
@@ -268,10 +273,10 @@ impl Deciding<'_, '_> {
             match self.facts.found(question) {
                 Some(Found::Versions(versions, Complete::Yes)) => {
                     for version in versions {
-                        let within = search == &Access::Whole
-                            || version.tree().is_some_and(|tree| {
-                                search.reaches(tree.root(), &self.scene(Purpose::See)) == Verdict::Yes
-                            });
+                        let within = version.tree().is_some_and(|tree| {
+                            search.reaches(tree.root(), &self.scene(Purpose::See)) == Verdict::Yes
+                                && self.is_asked_for(tree.root(), resource, criteria)
+                        });
                         if within && !found.iter().any(|known| known.id == version.id) {
                             found.push(version);
                         }
@@ -286,6 +291,16 @@ impl Deciding<'_, '_> {
             [only] => Ok(Version::clone(only)),
             [_, _, ..] => Err(Denial::MultipleMatches.into()),
         }
+    }
+
+    /// Whether a resource does match criteria, as far as it can tell itself: a backend that passes over a parameter must
+    /// not choose what is written to.
+    fn is_asked_for(&self, found: Element<'_>, resource: ResourceType, criteria: &SearchQuery) -> bool {
+        let site = self.site();
+        criteria.iter().filter(|parameter| !parameter.value().is_empty()).all(|parameter| {
+            Criterion::new(site.version, resource, parameter)
+                .map_or(true, |criterion| criterion.holds(found, &site) != Verdict::No)
+        })
     }
 
     /// The submitted resource with the id of what it replaces.

@@ -49,6 +49,8 @@ struct Page {
     matches: Vec<Match>,
     along: Vec<(String, Range<usize>)>,
     taken: usize,
+    /// Whether something was found that may not be shown.
+    cut: bool,
     next: Option<String>,
 }
 
@@ -156,7 +158,9 @@ impl<'u> Union<'u> {
         }
         let rest = self.rest();
         let complete = rest.iter().all(|part| part.state == State::Done);
-        let total = (self.first && complete).then_some(count);
+        let cut = self.parts.iter().filter_map(|going| going.page.as_ref()).any(|page| page.cut);
+        // A backend that brings what was not asked for may also keep back what was.
+        let total = (self.first && complete && !cut).then_some(count);
         let next = (!complete && !self.counting()).then(|| self.onward(own, &rest, terms)).flatten();
         let links = [("self", Some(links::join(terms.public_base, own))), ("next", next)];
         let body = write(format, total, &links, &shown);
@@ -258,17 +262,17 @@ impl Page {
         }
         let next = next(found, terms);
         let mut edits = Edits::new(format);
-        let kept: Vec<bool> = found
-            .entries
-            .iter()
-            .map(|entry| {
-                bundle::keeps(entry, bundle::type_of(found), case, &mut edits)
-                    && !(is_match(entry, duty) && earlier.iter().any(|part| finds(part, entry, case)))
-            })
-            .collect();
+        let mut cut = false;
+        let mut kept = Vec::with_capacity(found.entries.len());
+        for entry in &found.entries {
+            let shown = bundle::keeps(entry, bundle::type_of(found), case, &mut edits);
+            cut |= !shown;
+            let known = is_match(entry, duty) && earlier.iter().any(|part| finds(part, entry, case));
+            kept.push(shown && !known);
+        }
         edits.entries(found, |at, _| if kept.get(at) == Some(&true) { Step::Keep } else { Step::Drop }, &[]);
-        let cut = Bytes::from(edits.apply(&answer.body));
-        let body = links::rewrite(cut, format, terms)?;
+        let left = Bytes::from(edits.apply(&answer.body));
+        let body = links::rewrite(left, format, terms)?;
         let mut page = Self {
             target,
             body: body.clone(),
@@ -276,6 +280,7 @@ impl Page {
             matches: Vec::new(),
             along: Vec::new(),
             taken: 0,
+            cut,
             next,
         };
         let outline = outlined(&body, format)?;

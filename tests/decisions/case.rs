@@ -11,10 +11,13 @@ use pforte::policy::SealKey;
 use pforte::release::Credentials;
 use serde_json::{Map, Value};
 
-use crate::{expect, laws};
+use crate::answer;
+use crate::expect;
+use crate::laws;
+use crate::variants;
 
 /// The files beside this one.
-pub const FILES: [&str; 8] = [
+pub const FILES: [&str; 16] = [
     "scopes.jsonl",
     "interactions.jsonl",
     "bundles.jsonl",
@@ -23,45 +26,38 @@ pub const FILES: [&str; 8] = [
     "answers.jsonl",
     "versions.jsonl",
     "hostile.jsonl",
+    "granular.jsonl",
+    "context.jsonl",
+    "compartment.jsonl",
+    "narrowing.jsonl",
+    "checked.jsonl",
+    "constrained_writes.jsonl",
+    "constrained_bundles.jsonl",
+    "rules.jsonl",
 ];
 /// The backend's host: it must never reach a client.
 pub const BACKEND: &str = "upstream.internal";
 const NOW: i64 = 1_780_000_000;
 
-/// The configuration of a case: `null`, or an object of `profile`, `fhir_version` and `more` (TOML text).
-pub fn configuration(named: &Value) -> String {
-    let text = |name: &str, default: &str| named[name].as_str().unwrap_or(default).to_owned();
-    let known = ["profile", "fhir_version", "more"];
-    let unknown: Vec<_> =
-        named.as_object().into_iter().flatten().filter(|(name, _)| !known.contains(&name.as_str())).collect();
-    assert!(unknown.is_empty(), "unknown members of `config`: {unknown:?}");
-    format!(
-        "profile = \"{}\"\n[server]\npublic_url = \"https://gw.test/fhir\"\ninsecure_http = true\n[backend]\n\
-         url = \"http://{BACKEND}/fhir\"\nfhir_version = \"{}\"\n[[authorization_server]]\n\
-         issuer = \"https://as.test\"\nvalidation = \"jwt\"\n{}",
-        text("profile", "smart"),
-        text("fhir_version", "4.0"),
-        text("more", ""),
-    )
-}
-
-fn explainer(named: &Value) -> Explainer {
-    let text = configuration(named);
+/// A configuration that is refused is a fault of the cases that name it, not of the others.
+fn explainer(config: &Value) -> Result<Explainer, String> {
+    let text = variants::configuration(config);
     let now = Timestamp::from_second(NOW).expect("a time");
     let checked = Settings::check(&Source::new("case", text.as_str()), &Surroundings::new(".", now));
-    let (settings, _) = checked.unwrap_or_else(|complaints| panic!("{complaints:?}\n{text}"));
+    let (settings, _) =
+        checked.map_err(|complaints| format!("the configuration is refused: {complaints:?}"))?;
     let names =
         settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
     let key = SealKey::new(&[7; 32]).expect("a key");
     let route = Route::new(settings.rules, key.into(), Credentials::Gateway).expect("a route");
-    Explainer::new(route, names, now)
+    Ok(Explainer::new(route, names, now))
 }
 
 /// A file of cases, with an explainer for each configuration in it.
 pub struct Suite {
     /// The cases in order.
     pub cases: Vec<Case>,
-    explainers: HashMap<String, Explainer>,
+    explainers: HashMap<String, Result<Explainer, String>>,
 }
 
 impl Suite {
@@ -75,6 +71,22 @@ impl Suite {
         let explainers =
             cases.iter().map(|case| (case.config.to_string(), explainer(&case.config))).collect();
         Self { cases, explainers }
+    }
+
+    fn explain(&self, config: &Value, asked: Map<String, Value>) -> Value {
+        let explained = match &self.explainers[&config.to_string()] {
+            Ok(explainer) => explainer.explain(&Value::Object(asked)).map_err(|error| error.to_string()),
+            Err(refused) => Err(refused.clone()),
+        };
+        explained.unwrap_or_else(|error| serde_json::json!({"error": error}))
+    }
+
+    /// Whether a client could tell this decision from that of another case (REST-7).
+    fn unlike(&self, other: &Value, got: &Value) -> Option<String> {
+        let other = other.as_str().expect("`same_as` is the id of a case");
+        let case = self.cases.iter().find(|case| case.id == other);
+        let shown = case.unwrap_or_else(|| panic!("no case `{other}`")).decision(self);
+        expect::unlike(got, &shown).map(|how| format!("same_as {other}: {how}"))
     }
 }
 
@@ -118,15 +130,11 @@ impl Case {
     }
 
     /// Which decisions it expects, of its own request, its entries, and the links followed after it: `true` for a
-    /// permit. An answer that is withheld, or not the backend's 200, is a no.
+    /// permit. An answer that is withheld, or not the backend's 200, is a no. One that may be either is left out.
     pub fn expectations(&self) -> Vec<bool> {
         let followed = self.then.iter().map(|then| &then["expect"]);
         let entries = self.expect["entries"].as_array().into_iter().flatten();
-        std::iter::once(&self.expect)
-            .chain(followed)
-            .chain(entries)
-            .map(|expect| expect["decision"] == "permit" && !withheld(&expect["returned_status"]))
-            .collect()
+        std::iter::once(&self.expect).chain(followed).chain(entries).filter_map(permitted).collect()
     }
 
     /// Whether it needs no configuration of its own.
@@ -136,20 +144,24 @@ impl Case {
 
     /// What is decided.
     pub fn decision(&self, suite: &Suite) -> Value {
-        explain(&suite.explainers[&self.config.to_string()], self.asked.clone())
+        suite.explain(&self.config, self.asked.clone())
     }
 
     /// What is not as expected, of the case and of the links followed after it.
     pub fn faults(&self, suite: &Suite) -> Vec<String> {
         let mut got = self.decision(suite);
+        if let Some(error) = got["error"].as_str() {
+            return vec![error.to_owned()];
+        }
         let mut faults = laws::faults(&got);
         faults.extend(expect::faults(&self.expect, &got));
+        faults.extend(self.expect.get("same_as").and_then(|other| suite.unlike(other, &got)));
         for (step, then) in self.then.iter().enumerate() {
             let Some((next, expected)) = follow(then, &got, &self.asked) else {
                 faults.push(format!("then {step}: the answer has no such link: {}", got["returned"]));
                 break;
             };
-            got = explain(&suite.explainers[&self.config.to_string()], next);
+            got = suite.explain(&self.config, next);
             let more = laws::faults(&got).into_iter().chain(expect::faults(&expected, &got));
             faults.extend(more.map(|fault| format!("then {step}: {fault}")));
         }
@@ -157,14 +169,23 @@ impl Case {
     }
 }
 
-fn withheld(status: &Value) -> bool {
-    status.as_u64().is_some_and(|status| status >= 400)
-}
-
-fn explain(explainer: &Explainer, asked: Map<String, Value>) -> Value {
-    explainer
-        .explain(&Value::Object(asked))
-        .unwrap_or_else(|error| serde_json::json!({"error": error.to_string()}))
+/// Whether an expectation is a permit.
+fn permitted(expect: &Value) -> Option<bool> {
+    let statuses = |name: &str| {
+        let written = &expect[name];
+        let one = || (!written.is_null()).then(|| written.clone()).into_iter().collect();
+        written.as_array().cloned().unwrap_or_else(one)
+    };
+    let refuses = |status: &Value| status.as_u64().is_some_and(|status| status >= 400);
+    let seen = statuses("seen_status");
+    match expect["decision"].as_str() {
+        _ if !seen.is_empty() => {
+            let refused = seen.iter().filter(|status| refuses(status)).count();
+            (refused == 0 || refused == seen.len()).then_some(refused == 0)
+        }
+        Some(decision) => Some(decision == "permit" && !statuses("returned_status").iter().any(refuses)),
+        None => None,
+    }
 }
 
 /// The case that follows a link of what was returned: `take` is a link's relation or a header field's name, `alter`
@@ -172,9 +193,8 @@ fn explain(explainer: &Explainer, asked: Map<String, Value>) -> Value {
 fn follow(then: &Value, got: &Value, before: &Map<String, Value>) -> Option<(Map<String, Value>, Value)> {
     let take = then["take"].as_str()?;
     let returned = &got["returned"];
-    let link =
-        returned["body"]["link"].as_array().into_iter().flatten().find(|link| link["relation"] == take);
-    let url = link.map_or(&returned["headers"][take], |link| &link["url"]).as_str()?;
+    let field = || returned["headers"][take].as_str().map(str::to_owned);
+    let url = answer::link(&returned["body"], take).or_else(field)?;
     let mut target = url.strip_prefix("https://gw.test")?.to_owned();
     if then["alter"] == true {
         // Not the last character, some bits of which mean nothing in base64.

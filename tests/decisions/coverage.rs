@@ -4,34 +4,44 @@ use std::collections::BTreeSet;
 
 use crate::case::Case;
 
-/// Rooms of the catalogue, with the numbers that speak of grants without constraint. RESP-8 is of header fields that the
-/// gateway adds to whatever leaves, which `explain` does not show.
-const REQUIRED: [(&str, &[u16]); 7] = [
-    ("SCOPE", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22, 23, 24, 25, 27, 28, 29]),
-    ("CTX", &[1, 3, 4, 9]),
+/// Rooms of the catalogue, with the numbers that a decision can show. RESP-8 is of header fields that the gateway adds to
+/// whatever leaves, which `explain` does not show.
+const REQUIRED: [(&str, &[u16]); 8] = [
+    (
+        "SCOPE",
+        &[
+            1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 40, 41, 42, 43, 44, 45,
+            46, 47, 48, 49, 50, 51, 52,
+        ],
+    ),
+    ("CTX", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 11]),
+    ("COMP", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16]),
     (
         "REST",
         &[
-            0, 1, 2, 3, 4, 5, 6, 9, 10, 11, 12, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30, 31, 32,
-            33, 34, 35, 36, 37, 38, 39, 40, 41,
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 30,
+            31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41,
         ],
     ),
     (
         "SRCH",
-        &[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20, 22, 23, 24, 25, 26, 27, 28],
+        &[
+            0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+            27, 28,
+        ],
     ),
-    ("OPS", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 30]),
-    ("RESP", &[2, 3, 4, 5, 6, 7, 9]),
+    ("OPS", &[1, 2, 3, 4, 5, 6, 7, 8, 9, 20, 21, 30, 40]),
+    ("RESP", &[1, 2, 3, 4, 5, 6, 7, 9]),
     ("HTTP", &[6, 7]),
 ];
 
 /// Requirements that say only what is done with a permitted request, so that no decision of theirs is a refusal.
-const ONLY_YES: [&str; 11] = [
-    "OPS-21", "RESP-4", "RESP-6", "RESP-7", "RESP-9", "SRCH-7", "SRCH-8", "SRCH-9", "SRCH-16", "SRCH-24",
-    "SRCH-27",
+const ONLY_YES: [&str; 17] = [
+    "CTX-2", "OPS-21", "RESP-4", "RESP-6", "RESP-7", "RESP-9", "SCOPE-42", "SCOPE-43", "SCOPE-51", "SRCH-7",
+    "SRCH-8", "SRCH-9", "SRCH-16", "SRCH-18", "SRCH-19", "SRCH-24", "SRCH-27",
 ];
 /// Requirements that only refuse.
-const ONLY_NO: [&str; 0] = [];
+const ONLY_NO: [&str; 1] = ["REST-8"];
 
 /// What is missing, one line a requirement. A case with a withheld answer counts as refused.
 pub fn missing(cases: &[Case]) -> Vec<String> {

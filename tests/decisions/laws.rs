@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::answer;
 use crate::case::BACKEND;
 
 /// The laws that a decision breaks.
@@ -18,6 +19,12 @@ pub fn faults(got: &Value) -> Vec<String> {
     let returned = got["returned"].to_string();
     if returned.contains(BACKEND) {
         faults.push(format!("law: the backend's host is shown: {returned}"));
+    }
+    // SRCH-25: a page of part of the records is a capability, and leaves sealed.
+    let pages = ["first", "last", "next", "prev", "previous"];
+    let body = got.pointer("/returned/body").unwrap_or(&Value::Null);
+    if got["constrained"] == true && pages.iter().any(|page| answer::kind_of_link(body, page) == "open") {
+        faults.push(format!("law: a page link is open: {body}"));
     }
     faults
 }

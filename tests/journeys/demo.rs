@@ -17,7 +17,7 @@ impl Drop for Running {
     }
 }
 
-/// Contract §1: permitted lines are 200, refused ones 401 or 403, discovery needs no token.
+/// Contract §1: permitted and narrowed lines are 200, refused ones 401, 403 or 404, discovery needs no token.
 #[test]
 fn printed_lines_work() {
     let address = free();
@@ -47,6 +47,7 @@ fn printed_lines_work() {
         let expected = match () {
             () if words.contains("refused, 401") => "401",
             () if words.contains("refused, 403") => "403",
+            () if words.contains("refused, 404") => "404",
             () => "200",
         };
         tried += 1;

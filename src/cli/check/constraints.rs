@@ -69,7 +69,7 @@ impl Constraint {
     fn written(&self) -> String {
         let mut query = SearchQuery::default();
         query.push(self.parameter.clone());
-        let query = query.to_string().replace("%7B", "{").replace("%7D", "}");
+        let query = query.to_string().replace("%7B", "{").replace("%7D", "}").replace("%7C", "|");
         format!("{}?{query}", self.resource.map_or("*", ResourceType::as_str))
     }
 }
@@ -118,7 +118,9 @@ pub(super) fn print(settings: &Settings, out: &mut dyn Write) -> io::Result<()> 
     let version = settings.rules.version();
     for constraint in constraints(settings) {
         let mut told = Told::default();
-        for resource in constraint.types(version) {
+        let types = constraint.types(version);
+        let strangers = version.resource_types().count().saturating_sub(types.len());
+        for resource in types {
             let types = match constraint.means(version, resource) {
                 Ok(Means::Here) => &mut told.here,
                 Ok(Means::Backend) => &mut told.backend,
@@ -127,14 +129,15 @@ pub(super) fn print(settings: &Settings, out: &mut dyn Write) -> io::Result<()> 
             types.insert(resource);
         }
         let written = constraint.written();
-        for line in lines(&constraint, told) {
+        for line in lines(&constraint, told, strangers) {
             writeln!(out, "  criterion    {written} {line}")?;
         }
     }
     Ok(())
 }
 
-fn lines(constraint: &Constraint, told: Told) -> Vec<String> {
+/// `strangers` is how many types do not have the parameter.
+fn lines(constraint: &Constraint, told: Told, strangers: usize) -> Vec<String> {
     let of = |types: &BTreeSet<ResourceType>| match constraint.resource {
         Some(_) => String::new(),
         None => format!(" for {}", some(types)),
@@ -152,8 +155,8 @@ fn lines(constraint: &Constraint, told: Told) -> Vec<String> {
     }
     if lines.is_empty() {
         lines.push("is NOT USABLE: no type has the parameter".to_owned());
-    } else if constraint.resource.is_none() {
-        lines.push("reaches nothing of types without that parameter".to_owned());
+    } else if constraint.resource.is_none() && strangers > 0 {
+        lines.push(format!("reaches nothing of {strangers} types without that parameter"));
     }
     lines
 }
@@ -201,7 +204,21 @@ mod tests {
         let text = said(scopes);
         assert!(text.contains("Observation?category=laboratory is evaluated here\n"), "{text}");
         assert!(text.contains("*?category=laboratory is evaluated here for "), "{text}");
-        assert!(text.contains("*?category=laboratory reaches nothing of types without"), "{text}");
+        assert!(text.contains("*?category=laboratory reaches nothing of 1"), "{text}");
+        let others = "[[rule]]\nlimit = [\"Observation?code:in=http://vs\", \"Location?near=1|2\", \
+                      \"Observation?code:not-in=http://vs\", \"Observation?date=ge{since}\", \
+                      \"Observation?patient.general-practitioner={fhirUser}\"]\n";
+        let text = said(others);
+        let table = [
+            "Observation?code:in=http://vs is asked of the backend; nothing can be written under it\n",
+            "Location?near=1|2 is NOT USABLE, so that nothing is reached: ",
+            "Observation?code:not-in=http://vs is NOT USABLE, so that nothing is reached: ",
+            "Observation?date=ge{since} is evaluated here\n",
+            "Observation?patient.general-practitioner={fhirUser} is asked of the backend; ",
+        ];
+        for line in table {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
         assert_eq!(said(""), "");
     }
 

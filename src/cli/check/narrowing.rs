@@ -132,7 +132,8 @@ async fn parameters(fhir: &Fhir<'_>, questions: &[Question], report: &mut Report
         match outcome {
             Came::Honoured => honoured.push(format!("`{name}`")),
             Came::Accepted => report.note(format_args!(
-                "`{name}` of {types} is taken; whether it is honoured cannot be told without knowing the records"
+                "`{name}` of {types} is taken, and nothing shows that it is ignored; that it is honoured cannot be told \
+                 without knowing the records"
             )),
             Came::Ignored => report.misfit(format_args!(
                 "`{name}` of {types} finds something where nothing can be: it ignores the parameter; load its search \
@@ -178,7 +179,7 @@ async fn compartments(
         .filter_map(|part| part.get("compartment")?.as_array())
         .flatten()
         .filter_map(Value::as_str)
-        .any(|url| url.rsplit('/').next().is_some_and(|name| name.eq_ignore_ascii_case("patient")));
+        .any(|url| url.split('|').next().unwrap_or(url).ends_with("/CompartmentDefinition/patient"));
     compartment_search(settings.backend.compartment_search, (served, told), report);
 }
 
@@ -261,7 +262,8 @@ mod tests {
             "fits  reads tell the version",
             "fits  versions are kept, and writes honour `If-Match`",
             "says so: `\"auto\"` uses it",
-            "note  `subject:Patient.gender` of Observation is taken; whether",
+            "note  `subject:Patient.gender` of Observation is taken, and nothing shows",
+            "note  `_security:not` of Account, ",
         ];
         for expected in table {
             assert!(text.contains(expected), "{expected} is not in\n{text}");
@@ -275,7 +277,6 @@ mod tests {
             "performer",
             "encounter",
             "general-practitioner",
-            "_security:not",
             "encounter:missing",
             "category",
             "date",

@@ -110,8 +110,8 @@ fn question(version: FhirVersion, resource: ResourceType, parameter: &Parameter)
     let definition = version.search_parameter(resource, code);
     let Some(definition) = definition.filter(|_| parameter.chain().is_none()) else { return accepted() };
     match parameter.modifier() {
-        // What is not so and is so.
-        Some("not") => two(Parameter::new(code, written.as_str()), Proves::Honoured),
+        // What is not so and is so. A server that ignores the modifier is seen only where something is so.
+        Some("not") => two(Parameter::new(code, written.as_str()), Proves::Accepted),
         Some("missing") => {
             let other = if written == "true" { "false" } else { "true" };
             two(Parameter::new(name, other), Proves::Honoured)
