@@ -161,26 +161,32 @@ async fn hidden(house: &House<'_>, patient: &Patient) {
         }
         let expected = shape(&unknown);
         for target in targets {
-            let answer = ask(target).send().await;
-            let got = shape(&answer);
-            if answer.broken.is_some() || got != expected {
-                answer.wrong(&format!("what is said of an unknown id:\n    {expected:?}\n    {got:?}"));
-            }
+            same(&ask(target).send().await, &expected);
+        }
+        if let Some(why) = &unknown.broken {
+            unknown.wrong(&format!("an answer that ends well, not {why}"));
         }
     }
 }
 
+/// Says no more than that answer.
+fn same(answer: &Answer, expected: &[String]) {
+    let got = shape(answer);
+    let more = got.iter().filter(|line| !expected.contains(line));
+    let less = expected.iter().filter(|line| !got.contains(line));
+    let (more, less): (Vec<_>, Vec<_>) = (more.collect(), less.collect());
+    if !more.is_empty() || !less.is_empty() {
+        answer.wrong(&format!("what is said of an unknown id; there is more: {more:?}, and less: {less:?}"));
+    }
+}
+
 /// All there is to see of an answer, but for the request's id and the moment.
-fn shape(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
-    let id = answer.field("x-request-id").to_owned();
-    let mut fields: Vec<(String, String)> = answer
-        .headers
-        .iter()
-        .filter(|(name, _)| !["date", "x-request-id", "x-correlation-id"].contains(&name.as_str()))
-        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).replace(&id, "ID")))
-        .collect();
-    fields.sort();
-    (answer.status, fields, answer.text().replace(&id, "ID"))
+fn shape(answer: &Answer) -> Vec<String> {
+    let id = answer.field("x-request-id");
+    let fields = answer.headers.iter().filter(|(name, _)| !["date", "x-request-id"].contains(&name.as_str()));
+    let fields = fields.map(|(name, value)| format!("{name}: {}", String::from_utf8_lossy(value.as_bytes())));
+    let whole = [answer.status.to_string(), answer.text().into_owned()].into_iter().chain(fields);
+    whole.map(|line| line.replace(id, "ID")).collect()
 }
 
 /// HEAD, If-None-Match, If-Modified-Since.
@@ -235,7 +241,7 @@ async fn histories(house: &House<'_>, patient: &Patient) {
     }
     ask(&patient.other, "Observation/obs-moved").with("moved away from pat-out").send().await.is(404);
     let all = patient.get(house, "Observation/_history?_count=200").await;
-    own(&all).is(200).only(&["Observation"]).holds("obs-lab-enc-1");
+    own(&all).is(200).only(&["Observation"]).holds("obs-moved");
     let subjects = all.resources().into_iter().all(|it| it["subject"]["reference"] == "Patient/pat-in");
     if !subjects {
         all.wrong("versions of pat-in only");
@@ -298,7 +304,10 @@ async fn searches(house: &House<'_>, patient: &Patient) {
             if got != expected || expected.is_empty() {
                 answer.wrong(&format!("{expected:?}"));
             }
-            repeated(house, patient, answer, &expected).await;
+            if answer.request.starts_with("GET") {
+                // HAPI's own self link of a search by POST is `T/_search` without the parameters.
+                repeated(house, patient, answer, &expected).await;
+            }
         }
     }
 }
@@ -606,10 +615,7 @@ async fn shared(house: &mut House<'_>) {
     let unknown = patient.get(house, "Observation/obs-no-such").await;
     let expected = shape(unknown.refused(403, "not_reached"));
     for id in ["Patient/pat-4", "Patient/pat-out", "Observation/obs-lab-enc-3", "Observation/obs-lab-enc-6"] {
-        let answer = patient.get(house, id).await;
-        if shape(&answer) != expected {
-            answer.wrong(&format!("what is said of an unknown id: {expected:?}"));
-        }
+        same(&patient.get(house, id).await, &expected);
     }
     house.change(Change::default());
     patient.get(house, &linked).await.refused(404, "not_found");
