@@ -38,4 +38,5 @@ pub use rules::{
     Unmatched, UpdateCreates, When,
 };
 pub use seal::{Binding, LINK_PARAMETER, Leads, Link, SealKey, Terms};
+pub use search::Reached;
 pub use term::{Access, Alternative, Purpose, Scene, Term};

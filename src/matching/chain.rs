@@ -2,7 +2,7 @@
 //!
 //! A server may ignore a parameter it does not know, and an ignored constraint constrains nothing. So every step must
 //! be a reference parameter that is defined, lead to a type, and the last must be a parameter that is usable on one of
-//! the types it leads to (FHIR R4 §3.1.1.4.12 and §3.1.1.4.13, "Chained parameters", "Reverse chaining").
+//! the types it leads to (FHIR R4 §3.1.1, "Chained Parameters" and "Reverse Chaining").
 
 use super::Unusable;
 use super::criterion::Criterion;

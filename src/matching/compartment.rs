@@ -6,7 +6,7 @@
 
 use super::Site;
 use super::criterion::evaluated;
-use super::identity::{Denotes, contained, denotes, literal, reference_of};
+use super::identity::{Denotes, contained, denotes, literal};
 use super::path::{Certainty, Expression, Item, Scene};
 use crate::fhir::element::Element;
 use crate::fhir::{CompartmentKind, FhirVersion, ResourceType};
@@ -45,20 +45,22 @@ pub fn belongs_by_subject(id: &str, resource: Element<'_>, site: &Site<'_>) -> b
     let mut subject = false;
     for code in codes {
         let Some(expression) = parameter(code, own, site) else { return false };
-        let is_subject = SUBJECTS.contains(code);
-        if is_subject && !may_repeat(site.version, own, code) && expression.is_crowded(scene) {
+        let role = if SUBJECTS.contains(code) { Role::Subject } else { Role::Participant };
+        let once = role == Role::Subject && !may_repeat(site.version, own, code);
+        if once && expression.is_crowded(scene) {
             return false;
         }
         for item in expression.select(resource, scene) {
-            match standing(&item, id, is_subject, scene) {
+            match standing(item.element, role, id, scene) {
                 Standing::Other => return false,
-                Standing::Own => subject |= is_subject,
+                Standing::Own => subject |= role == Role::Subject,
                 Standing::Unrelated => {}
             }
         }
     }
     subject
 }
+
 /// The local resource that a literal reference denotes (COMP-7); nothing when it leads elsewhere, or to no type of the
 /// served version.
 #[must_use]
@@ -84,9 +86,8 @@ pub fn references(
     for item in &items {
         match denotes(literal(item.element)?, site) {
             Denotes::Local(kind, id) if kind == target => ids.push(id.to_owned()),
-            Denotes::Local(..) => {}
             // A contained resource is part of the one that is shown.
-            Denotes::Contained(_) => {}
+            Denotes::Local(..) | Denotes::Contained(_) => {}
             Denotes::Elsewhere(Some(kind)) if kind != target => {}
             Denotes::Elsewhere(_) => return None,
         }
@@ -106,6 +107,13 @@ pub fn subject_parameters(version: FhirVersion, resource: ResourceType) -> Vec<&
 const SUBJECTS: &[&str] =
     &["actor", "beneficiary", "candidate", "individual", "member", "patient", "subject"];
 
+/// What a parameter of the compartment says of whom it points at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Participant,
+    Subject,
+}
+
 /// How a reference in the compartment's parameters stands to the patient.
 enum Standing {
     /// It is, or might be, to another Patient; or it is to this one, but says more than that.
@@ -115,35 +123,31 @@ enum Standing {
     Unrelated,
 }
 
-fn standing(item: &Item<'_>, id: &str, is_subject: bool, scene: Scene<'_, '_>) -> Standing {
-    if item.element.value().is_some() && is_subject {
-        // Where a Reference belongs, a server may make something of plain text.
-        return Standing::Other;
+fn standing(element: Element<'_>, role: Role, id: &str, scene: Scene<'_, '_>) -> Standing {
+    if let Some(canonical) = element.value() {
+        // Some parameters take canonicals as well, and those never lead to a Patient. A subject is no canonical.
+        let patient = matches!(denotes(canonical, scene.site), Denotes::Local(ResourceType::PATIENT, _));
+        return if patient || role == Role::Subject { Standing::Other } else { Standing::Unrelated };
     }
-    let reference = reference_of(item.element);
-    let mut types = reference.children("type").map(Element::value);
-    let says_patient = reference.children("type").any(|it| it.value() == Some("Patient"));
-    let says_more =
-        reference.children("identifier").next().is_some() || types.any(|it| it != Some("Patient"));
-    let Some(text) = literal(item.element) else {
+    let identified = element.children("identifier").next().is_some();
+    let says_patient = element.children("type").any(|it| it.value() == Some("Patient"));
+    let Some(text) = literal(element) else {
         // Without text it is nobody's, unless it says who is meant in another way.
-        let twice = reference.children("reference").next().is_some();
-        let meant = says_patient || is_subject && reference.children("identifier").next().is_some();
-        return if twice || meant { Standing::Other } else { Standing::Unrelated };
+        let unclear = element.children("reference").next().is_some();
+        let meant = says_patient || identified && role == Role::Subject;
+        return if unclear || meant { Standing::Other } else { Standing::Unrelated };
     };
     let kind = match denotes(text, scene.site) {
         Denotes::Local(ResourceType::PATIENT, found) if found == id => {
-            return if says_more { Standing::Other } else { Standing::Own };
+            let says_else = element.children("type").any(|it| it.value() != Some("Patient"));
+            return if identified || says_else { Standing::Other } else { Standing::Own };
         }
         Denotes::Contained(inner) => contained(inner, scene),
         Denotes::Elsewhere(kind) => kind,
         Denotes::Local(kind, _) => Some(kind),
     };
     match kind {
-        Some(ResourceType::PATIENT) => Standing::Other,
-        Some(_) if !says_patient => Standing::Unrelated,
-        // A canonical never leads to a Patient.
-        None if item.element.value().is_some() => Standing::Unrelated,
+        Some(kind) if kind != ResourceType::PATIENT && !says_patient => Standing::Unrelated,
         Some(_) | None => Standing::Other,
     }
 }
@@ -158,7 +162,7 @@ fn local<'d>(item: &Item<'d>, site: &Site<'d>) -> Option<(ResourceType, &'d str)
 }
 
 fn parameter(code: &str, own: ResourceType, site: &Site<'_>) -> Option<&'static Expression> {
-    evaluated(own, site.version.search_parameter(own, code)?)
+    evaluated(site.version, own, site.version.search_parameter(own, code)?)
 }
 
 fn type_of(resource: Element<'_>, site: &Site<'_>) -> Option<ResourceType> {

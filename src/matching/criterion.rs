@@ -4,6 +4,7 @@ use super::chain;
 use super::path::{Certainty, Expression, Item, Scene, expression};
 use super::value::{Form, Match, Modifier, Value};
 use super::{Site, Verdict};
+use crate::fhir::definitions::Component;
 use crate::fhir::element::Element;
 use crate::fhir::{FhirVersion, Parameter, ResourceType, SearchParameter, SearchParameterKind};
 
@@ -55,8 +56,8 @@ enum Test {
     Absent,
     /// One of the values matches.
     Any(Vec<Value>),
-    /// `:not`: none of the values matches, which holds as well where there is nothing to match (FHIR R4 §3.1.1.4.5,
-    /// SCOPE-47).
+    /// `:not`: none of the values matches, which holds as well where there is nothing to match (FHIR R4 §3.1.1,
+    /// "Modifiers", SCOPE-47).
     None(Vec<Value>),
     /// `:missing=false`.
     Present,
@@ -134,7 +135,7 @@ impl Plan {
             let said = parameter.alternatives().all(|value| !value.trim().is_empty());
             return if said { Ok(None) } else { Err(Unusable::Value(name())) };
         }
-        let expression = evaluated(resource, defined).ok_or_else(|| Unusable::Special(name()))?;
+        let expression = evaluated(version, resource, defined).ok_or_else(|| Unusable::Special(name()))?;
         let reading =
             reading(version, defined, parameter.modifier()).ok_or_else(|| Unusable::Modifier(name()))?;
         let form = Form { version, resource, parameter: defined, modifier: Modifier::None };
@@ -189,8 +190,23 @@ impl Plan {
 }
 
 /// Parameters whose definition at HL7 does not say what it should, so that no resource can be held against it:
-/// components in the wrong order, or an element that is no reference.
+/// components in the wrong order, or an element that is no reference but has one.
 const MISTAKEN: &[(&str, &str, &str)] = &[
+    (
+        "ClinicalUseDefinition",
+        "contraindication-reference",
+        "ClinicalUseDefinition.contraindication.diseaseSymptomProcedure",
+    ),
+    (
+        "ClinicalUseDefinition",
+        "effect-reference",
+        "ClinicalUseDefinition.undesirableEffect.symptomConditionEffect",
+    ),
+    (
+        "ClinicalUseDefinition",
+        "indication-reference",
+        "ClinicalUseDefinition.indication.diseaseSymptomProcedure",
+    ),
     ("Device", "code-value-concept", "Device"),
     ("DocumentReference", "relationship", "DocumentReference.relatesTo"),
     ("Ingredient", "manufacturer", "Ingredient.manufacturer"),
@@ -199,17 +215,26 @@ const MISTAKEN: &[(&str, &str, &str)] = &[
 /// The expression of a parameter that can be evaluated on a resource.
 ///
 /// Not so: special parameters; those that say something about the search and not the resource, though HL7 lists them
-/// (`_list`, `_query`, `_in` …); phonetic search, whose algorithm is the server's own; composites of a parameter that is
-/// not defined.
-pub(super) fn evaluated(resource: ResourceType, parameter: &SearchParameter) -> Option<&'static Expression> {
-    let unknown = matches!(parameter.kind, SearchParameterKind::Special)
+/// (`_list`, `_query`, `_in` …); phonetic search, whose algorithm is the server's own; composites of a parameter that
+/// is not defined.
+pub(super) fn evaluated(
+    version: FhirVersion,
+    resource: ResourceType,
+    parameter: &SearchParameter,
+) -> Option<&'static Expression> {
+    let understood = |component: &Component| {
+        let of = version.search_parameter(resource, component.code)?;
+        (of.kind != SearchParameterKind::Special).then_some(expression(component.expression)?)
+    };
+    let unknown = parameter.kind == SearchParameterKind::Special
         || matches!(parameter.code, "_filter" | "_has" | "_in" | "_list" | "_query" | "_type" | "phonetic")
-        || MISTAKEN.contains(&(resource.as_str(), parameter.code, parameter.expression));
+        || MISTAKEN.contains(&(resource.as_str(), parameter.code, parameter.expression))
+        || parameter.components.iter().any(|component| understood(component).is_none());
     if unknown { None } else { expression(parameter.expression) }
 }
 
-/// What a modifier means for a parameter (FHIR R4 §3.1.1.4.5, R5 §3.2.1.5.5); none for one that its kind does not have,
-/// and for `:not-in`, which no answer to a search can verify.
+/// What a modifier means for a parameter (FHIR R4 §3.1.1 and R5 §3.2.1, "Modifiers"); none for one that its kind does
+/// not have, and for `:not-in`, which no answer to a search can verify.
 fn reading(version: FhirVersion, parameter: &SearchParameter, modifier: Option<&str>) -> Option<Reading> {
     use SearchParameterKind as K;
     let kind = parameter.kind;

@@ -1,4 +1,4 @@
-//! Dates and times (FHIR R4 §3.1.1.4.7).
+//! Dates and times (FHIR R4 §3.1.1, "date").
 //!
 //! What is said of a time has a precision and is therefore a range, `[low, high)`; so is a Period, open where it does
 //! not say. With S the range searched for and R the resource's:

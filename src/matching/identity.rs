@@ -1,10 +1,11 @@
 //! What a reference denotes (COMP-7).
 //!
-//! A literal reference is compared as an identity, never as text: `Patient/x`, `[public base]/Patient/x`,
-//! `[backend base]/Patient/x` and each with `/_history/v` are one resource (FHIR R4 §2.3.0.1). `http` and `https` denote
-//! the same, the host's case and a default port do not count, any other port does. Everything else is not a resource of
-//! this server: another base, a contained resource, a conditional reference, a fragment, a path that would have to be
-//! resolved first. What it might be is kept, because a write must not smuggle in what cannot be told.
+//! A literal reference is compared as an identity, never as text: `Patient/x`, `[public base]/Patient/x`, `[backend
+//! base]/Patient/x` and each with `/_history/v` are one resource (FHIR R4 §2.3, "Literal References"). `http` and
+//! `https` denote the same, the host's case and a default port do not count, any other port does. Everything else is
+//! not a resource of this server: another base, a contained resource, a conditional reference, a fragment, a path
+//! that would have to be resolved first. What it might be is kept, because a write must not smuggle in what cannot be
+//! told.
 
 use crate::fhir::element::Element;
 use crate::fhir::{FhirVersion, ResourceType, is_id};
@@ -43,10 +44,8 @@ pub(super) fn denotes<'a>(literal: &'a str, site: &Site<'a>) -> Denotes<'a> {
 
 /// The type that a reference leads to: by what it denotes or, where it has no text, by `Reference.type`.
 pub(super) fn kind_of(element: Element<'_>, scene: Scene<'_, '_>) -> Option<ResourceType> {
-    let version = scene.site.version;
-    let reference = reference_of(element);
-    if element.value().is_none() && reference.children("reference").next().is_none() {
-        return reference.text("type").and_then(|name| version.resource_type(name));
+    if element.value().is_none() && element.children("reference").next().is_none() {
+        return element.text("type").and_then(|name| scene.site.version.resource_type(name));
     }
     match denotes(literal(element)?, scene.site) {
         Denotes::Contained(id) => contained(id, scene),
@@ -55,18 +54,9 @@ pub(super) fn kind_of(element: Element<'_>, scene: Scene<'_, '_>) -> Option<Reso
     }
 }
 
-/// The text of a reference: `Reference.reference`, also within a CodeableReference (R5), or a canonical as it stands.
-/// None where there is no text, or more than one.
+/// The text of a Reference, or a canonical as it stands. None where there is no text, or more than one.
 pub(super) fn literal<'d>(element: Element<'d>) -> Option<&'d str> {
-    element.value().or_else(|| reference_of(element).text("reference"))
-}
-
-/// The Reference of an element: itself, or the one that a CodeableReference holds.
-pub(super) fn reference_of(element: Element<'_>) -> Element<'_> {
-    match element.only("reference") {
-        Some(inner) if inner.value().is_none() && inner.all().next().is_some() => inner,
-        Some(_) | None => element,
-    }
+    element.value().or_else(|| element.text("reference"))
 }
 
 /// The type of the contained resource of this id, if there is exactly one.
@@ -116,8 +106,8 @@ fn names_one(id: &str) -> bool {
 /// What follows a base and a slash, if the URL is below it.
 fn below<'a>(url: &'a str, base: &str) -> Option<&'a str> {
     // What nearly every URL is, without a look at its parts.
-    if let Some(rest) = url.strip_prefix(base) {
-        return rest.strip_prefix('/');
+    if let Some(rest) = url.strip_prefix(base).and_then(|rest| rest.strip_prefix('/')) {
+        return Some(rest);
     }
     let (url, base) = (Url::read(url)?, Url::read(base)?);
     let same = url.host.eq_ignore_ascii_case(base.host) && url.port == base.port;

@@ -1,9 +1,9 @@
-//! Numbers and quantities (FHIR R4 §3.1.1.4.6 and §3.1.1.4.12), as decimals and never as floating point.
+//! Numbers and quantities (FHIR R4 §3.1.1, "number" and "quantity"), as decimals and never as floating point.
 //!
 //! Without a prefix a value stands for all numbers that round to it: `100` for `[99.5, 100.5)`, `100.00` for
 //! `[99.995, 100.005)`. `1e2` has one significant figure, yet FHIR's example gives it `[95, 105)`; that is followed,
-//! since it is the narrower. With `gt`, `lt`, `ge`, `le`, `sa` and `eb` a value is exactly itself; `ap` takes a tenth of
-//! it to both sides. A Range is compared as a whole, as dates are.
+//! since it is the narrower. With `gt`, `lt`, `ge`, `le`, `sa` and `eb` a value is exactly itself; `ap` takes a tenth
+//! of it to both sides. A Range is compared as a whole, as dates are.
 //!
 //! Units are never converted. A Quantity with a comparator (`< 5`) says no number and does not match.
 
@@ -138,7 +138,7 @@ impl Unit {
         let says = |name, wanted: &str| quantity.text(name) == Some(wanted);
         match self {
             Self::Any => true,
-            // ISO 4217 is the system of Money.currency (FHIR R4 §3.1.1.4.12).
+            // ISO 4217 is the system of Money.currency (FHIR R4 §3.1.1, "quantity").
             Self::Coded(system, code) => {
                 says("system", system) && says("code", code)
                     || system == "urn:iso:std:iso:4217" && says("currency", code)
@@ -190,7 +190,7 @@ fn amount(quantity: Element<'_>) -> Option<Fixed> {
     decimal(quantity.text("value")?).filter(|_| !limit).map(|decimal| decimal.number)
 }
 
-/// Reads a decimal (FHIR R4 §2.24.0.1). None too when it has more places than are kept.
+/// Reads a decimal (FHIR R4 §2.24, "Primitive Types"). None too when it has more places than are kept.
 fn decimal(text: &str) -> Option<Decimal> {
     let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
     let (mantissa, exponent) =

@@ -28,7 +28,7 @@ pub fn sort_key(key: &str, resource: Element<'_>, site: &Site<'_>) -> Option<Sor
     let (descending, code) = key.strip_prefix('-').map_or((false, key), |code| (true, code));
     let own: ResourceType = site.version.resource_type(resource.resource_type()?)?;
     let parameter = site.version.search_parameter(own, code)?;
-    let items = evaluated(own, parameter)?.select(resource, Scene { root: resource, site });
+    let items = evaluated(site.version, own, parameter)?.select(resource, Scene { root: resource, site });
     let keys = items.iter().filter_map(|item| of(item.element, parameter.kind));
     if descending { keys.max() } else { keys.min() }
 }

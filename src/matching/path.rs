@@ -231,7 +231,7 @@ impl<'d> Item<'d> {
 }
 
 /// `Patient.deceased.exists() and Patient.deceased != false`: true for a time or `true`, false for `false`, and false
-/// where there is nothing (FHIRPath N1 §6.5.1: `false and {}` is false).
+/// where there is nothing (FHIRPath N1, "Boolean logic": `false and {}` is false).
 fn present<'d>(items: &[Item<'d>], scene: Scene<'d, '_>) -> Item<'d> {
     match items {
         [] => Item { truth: Some(false), ..Item::of(scene.root) },
@@ -250,7 +250,8 @@ fn is_suffix(rest: &str, datatype: &str) -> bool {
     rest.next() == capital && rest.as_str() == datatype.as_str()
 }
 
-/// The data type that ends the name of a choice element, if it specialises the one that is asked for (FHIR R4 §2.24).
+/// The data type that ends the name of a choice element, if it specialises the one that is asked for (FHIR R4 §2.24,
+/// "Data Types").
 fn narrower(rest: &str, datatype: &str) -> Option<&'static str> {
     let all: &[&str] = match datatype {
         "integer" => &["PositiveInt", "UnsignedInt"],

@@ -1,11 +1,12 @@
-//! References (FHIR R4 §3.1.1.4.11), compared as identities.
+//! References (FHIR R4 §3.1.1, "reference"), compared as identities.
 //!
 //! | written | matches |
 //! | --- | --- |
 //! | `id` | a resource of this server with that id, of any type the parameter may point at |
 //! | `Type/id`, or `id` with `:Type` | that resource of this server |
 //! | a URL below one of this server's bases | the same |
-//! | any other URL | a reference or canonical with exactly that text; without `\|version`, a canonical of any version |
+//! | any other URL | a reference with exactly that text |
+//! | a URL, perhaps with `\|version` | a canonical of that URL, of that or of any version |
 //!
 //! Versioned values are refused: what they match differs between servers.
 
@@ -70,7 +71,14 @@ impl Referred {
                 Self::Url { .. } => false,
             });
         }
-        let Some(text) = literal(element) else { return false };
+        match element.value() {
+            Some(canonical) => self.is_canonical(canonical),
+            None => literal(element).is_some_and(|text| self.is(text, site)),
+        }
+    }
+
+    /// Whether a Reference with this text is meant.
+    fn is(&self, text: &str, site: &Site<'_>) -> bool {
         let found = denotes(text, site);
         match self {
             Self::Id(wanted, targets) => matches!(
@@ -80,21 +88,19 @@ impl Referred {
             Self::Resource(kind, wanted) => found == Denotes::Local(*kind, wanted),
             Self::Url { url, version: None } => match denotes(url, &Site { urns: None, ..*site }) {
                 Denotes::Local(kind, id) => found == Denotes::Local(kind, id),
-                Denotes::Contained(_) | Denotes::Elsewhere(_) => {
-                    text == url || is_canonical(element) && versionless(text) == url
-                }
+                Denotes::Contained(_) | Denotes::Elsewhere(_) => text == url,
             },
-            Self::Url { url, version: Some(version) } => {
-                is_canonical(element) && text.split_once('|') == Some((url, version))
-            }
+            Self::Url { version: Some(_), .. } => false,
         }
     }
-}
 
-fn is_canonical(element: Element<'_>) -> bool {
-    element.value().is_some()
-}
-
-fn versionless(canonical: &str) -> &str {
-    canonical.split_once('|').map_or(canonical, |(url, _)| url)
+    /// Whether this canonical is meant: it is a name, and only its own URL names it.
+    fn is_canonical(&self, text: &str) -> bool {
+        let (found, of) = text.split_once('|').map_or((text, None), |(url, version)| (url, Some(version)));
+        match self {
+            Self::Id(..) | Self::Resource(..) => false,
+            Self::Url { url, version: None } => found == url,
+            Self::Url { url, version } => found == url && of == version.as_deref(),
+        }
+    }
 }

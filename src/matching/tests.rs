@@ -2,10 +2,13 @@
 
 mod compartments;
 mod criteria;
+mod dates;
 mod expressions;
-mod kinds;
+mod numbers;
 mod properties;
 mod references;
+mod texts;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -15,6 +18,9 @@ use serde_json::Value as Json;
 use super::{Criterion, Means, Site, Unusable, Verdict};
 use crate::fhir::element::{Document, Element};
 use crate::fhir::{FhirVersion, Format, Parameter, ResourceType};
+
+/// What is written as `parameter=value`, and whether a resource matches it.
+type Rows = &'static [(&'static str, bool)];
 
 const VERSIONS: [FhirVersion; 3] = [FhirVersion::R4, FhirVersion::R4B, FhirVersion::R5];
 
@@ -89,7 +95,9 @@ fn members(object: &Json, out: &mut String) {
         let shadow = object.get(format!("_{plain}")).filter(|_| name == plain || alone);
         match value {
             Json::Array(items) => items.iter().for_each(|item| element(plain, item, None, out)),
-            item => element(plain, item, shadow, out),
+            Json::Bool(_) | Json::Null | Json::Number(_) | Json::Object(_) | Json::String(_) => {
+                element(plain, value, shadow, out);
+            }
         }
     }
 }
@@ -113,8 +121,8 @@ fn element(name: &str, value: &Json, shadow: Option<&Json>, out: &mut String) {
             write!(out, "</{name}>").unwrap();
         }
         Json::String(text) => primitive(name, &escaped(text), shadow, out),
-        Json::Null => {}
-        other => primitive(name, &other.to_string(), shadow, out),
+        Json::Array(_) | Json::Null => {}
+        Json::Bool(_) | Json::Number(_) => primitive(name, &value.to_string(), shadow, out),
     }
 }
 

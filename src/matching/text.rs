@@ -1,4 +1,4 @@
-//! Strings (FHIR R4 §3.1.1.4.8).
+//! Strings (FHIR R4 §3.1.1, "string").
 //!
 //! A value matches what begins with it, and `:contains` what holds it, without regard to case and accents; `:exact` is
 //! the whole text, compared exactly. Of a HumanName and an Address each part is a text. Punctuation and white space
@@ -40,7 +40,7 @@ impl Way {
     }
 }
 
-/// The elements of HumanName and Address that are searched (FHIR R4 §3.1.1.4.8), and an Identifier's value.
+/// The elements of HumanName and Address that are searched (FHIR R4 §3.1.1, "string"), and an Identifier's value.
 const PARTS: &[&str] = &[
     "city",
     "country",
@@ -68,7 +68,7 @@ impl Text {
         texts(element).any(|found| self.is(found))
     }
 
-    /// `:text`: what a person reads of a code or a reference (FHIR R4 §3.1.1.4.10; R5 §3.2.1.5.5).
+    /// `:text`: what a person reads of a code or a reference (FHIR R4 §3.1.1, "token"; R5 §3.2.1, "Modifiers").
     pub(super) fn labels(&self, element: Element<'_>) -> bool {
         labels(element).any(|found| self.is(found))
     }

@@ -1,4 +1,4 @@
-//! Tokens: codes, identifiers and flags (FHIR R4 §3.1.1.4.10).
+//! Tokens: codes, identifiers and flags (FHIR R4 §3.1.1, "token").
 //!
 //! | written | matches |
 //! | --- | --- |
@@ -7,15 +7,14 @@
 //! | `system\|` | any code in that system |
 //! | `\|code` | the code where no system is said |
 //!
-//! Systems are compared exactly. Codes are compared exactly too: whether a code system ignores case is not known here.
-//! A code that differs in case only is therefore in doubt, and so is a system asked of a plain `code`, whose system is
-//! in its binding and not in the resource. What is in doubt matches neither the parameter nor its `:not`, so that an
-//! unknown never widens a grant (SCOPE-46, SCOPE-48).
+//! Systems are compared exactly. Codes are compared exactly too: whether a code system ignores case is not known
+//! here. A code that differs in case only, or in white space around it, is therefore in doubt, and so is a system
+//! asked of a plain `code`, whose system is in its binding and not in the resource. What is in doubt matches neither
+//! the parameter nor its `:not`, so that an unknown never widens a grant (SCOPE-46, SCOPE-48).
 
 use crate::fhir::element::Element;
 use crate::fhir::split_unescaped;
 
-use super::identity::reference_of;
 use super::path::Item;
 use super::value::{Match, unescape};
 
@@ -78,10 +77,9 @@ impl Token {
         pairs(item.element).iter().map(|pair| self.is(pair)).max().unwrap_or(Match::No)
     }
 
-    /// `:identifier` (FHIR R4 §3.1.1.4.11).
+    /// `:identifier` (FHIR R4 §3.1.1, "reference").
     pub(super) fn matches_identifier_of(&self, element: Element<'_>) -> Match {
-        let identifiers = reference_of(element).children("identifier");
-        identifiers.map(|it| self.is(&coded(it))).max().unwrap_or(Match::No)
+        element.children("identifier").map(|it| self.is(&coded(it))).max().unwrap_or(Match::No)
     }
 
     fn is(&self, pair: &Pair<'_>) -> Match {
@@ -96,15 +94,16 @@ impl Token {
             (Some(_), Said::Nothing) => Match::No,
             (Some(_), Said::Unclear) => Match::Doubtful,
             (Some(wanted), Said::Value(found)) if wanted == found => Match::Yes,
-            (Some(wanted), Said::Value(found)) if differ_in_case(wanted, found) => Match::Doubtful,
+            (Some(wanted), Said::Value(found)) if is_nearly(wanted, found) => Match::Doubtful,
             (Some(_), Said::Value(_)) => Match::No,
         };
         system.min(code)
     }
 }
 
-fn differ_in_case(left: &str, right: &str) -> bool {
-    let [left, right] = [left, right].map(|text| text.chars().flat_map(char::to_lowercase));
+/// Whether two codes differ in nothing but case and the white space around them.
+fn is_nearly(left: &str, right: &str) -> bool {
+    let [left, right] = [left, right].map(|text| text.trim().chars().flat_map(char::to_lowercase));
     left.eq(right)
 }
 
@@ -167,7 +166,7 @@ impl<'d> Said<'d> {
     }
 }
 
-/// `:of-type`: `system|code|value`, an Identifier of that type with that value (FHIR R4 §3.1.1.4.10).
+/// `:of-type`: `system|code|value`, an Identifier of that type with that value (FHIR R4 §3.1.1, "token").
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct OfType {
     system: String,

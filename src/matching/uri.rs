@@ -1,4 +1,4 @@
-//! URIs: compared exactly, case and all (FHIR R4 §3.1.1.4.13).
+//! URIs: compared exactly, case and all (FHIR R4 §3.1.1, "uri").
 //!
 //! `:below` takes a value for the root of a tree and `:above` for a leaf of it; both go by whole path segments, so that
 //! `http://a/b` is not above `http://a/bc`. URNs have no tree.

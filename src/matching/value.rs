@@ -1,7 +1,7 @@
 //! One value of a search parameter, ready to be held against what the parameter selects.
 //!
-//! Alternatives are split before this, composites here, escapes are taken away last of all (FHIR R4 §3.1.1.4.4): a `\,`
-//! never separates. A value that is not of the kind's form is none.
+//! Alternatives are split before this, composites here, escapes are taken away last of all (FHIR R4 §3.1.1, "Escaping
+//! Search Parameters"): a `\,` never separates. A value that is not of the kind's form is none.
 
 use crate::fhir::element::Element;
 use crate::fhir::{FhirVersion, ResourceType, SearchParameter, SearchParameterKind, split_unescaped};
@@ -128,7 +128,7 @@ impl Value {
     }
 }
 
-/// All parts, each on something that the same element has (FHIR R4 §3.1.1.4.14).
+/// All parts, each on something that the same element has (FHIR R4 §3.1.1, "composite").
 fn together(parts: &[Part], context: Element<'_>, scene: Scene<'_, '_>) -> Match {
     let of = |part: &Part| part.value.among(&part.expression.select(context, scene), scene);
     parts.iter().map(of).min().unwrap_or(Match::No)
@@ -143,11 +143,9 @@ fn composite(raw: &str, form: Form) -> Option<Vec<Part>> {
     let parts = components.iter().zip(values).map(|(component, raw)| {
         let parameter = form.version.search_parameter(form.resource, component.code)?;
         let form = Form { parameter, modifier: Modifier::None, ..form };
-        let value = match parameter.kind {
-            SearchParameterKind::Composite => None,
-            _ => Value::read(raw, form),
-        };
-        Some(Part { expression: expression(component.expression)?, value: value? })
+        let nested = parameter.kind == SearchParameterKind::Composite;
+        let value = Value::read(raw, form).filter(|_| !nested)?;
+        Some(Part { expression: expression(component.expression)?, value })
     });
     parts.collect()
 }

@@ -37,22 +37,6 @@ pub enum By {
 }
 
 impl Admit {
-    /// What this grant may see.
-    pub(super) fn of(holder: Holder<'_>) -> Self {
-        const SEEING: [Letter; 2] = [Letter::Read, Letter::Search];
-        if holder.reaches_all(None, &SEEING) {
-            return Self::All;
-        }
-        let version = holder.rules().version();
-        let access = |resource: ResourceType| {
-            let (read, search) =
-                (holder.access(resource, &[Letter::Read]), holder.access(resource, &[Letter::Search]));
-            (read != Access::None || search != Access::None).then_some((resource, read, search))
-        };
-        let types = version.resource_types().filter_map(access).collect();
-        Self::Some(Arc::new(Admission { version, types, known: Vec::new() }))
-    }
-
     /// The same, and this instance, found to be reached by other means than its content.
     #[must_use]
     pub(super) fn and_known(self, resource: ResourceType, id: &str) -> Self {
@@ -114,6 +98,44 @@ impl Admit {
                 admission.types.iter().all(|(_, read, search)| whole(read) && whole(search))
             }
         }
+    }
+}
+
+/// What a grant may see, before it is known by which permission.
+#[derive(Debug, Clone)]
+pub(super) struct Seen {
+    some: Admit,
+    reads_all: bool,
+    searches_all: bool,
+}
+
+impl Seen {
+    /// What this grant may see.
+    pub(super) fn of(holder: Holder<'_>) -> Self {
+        let reads_all = holder.reaches_all(None, &[Letter::Read]);
+        let searches_all = holder.reaches_all(None, &[Letter::Search]);
+        if reads_all && searches_all {
+            return Self { some: Admit::All, reads_all, searches_all };
+        }
+        let version = holder.rules().version();
+        let access = |resource: ResourceType| {
+            let (read, search) =
+                (holder.access(resource, &[Letter::Read]), holder.access(resource, &[Letter::Search]));
+            (read != Access::None || search != Access::None).then_some((resource, read, search))
+        };
+        let types = version.resource_types().filter_map(access).collect();
+        let some = Admit::Some(Arc::new(Admission { version, types, known: Vec::new() }));
+        Self { some, reads_all, searches_all }
+    }
+
+    /// What may be shown by this permission. What is searched for needs s (SCOPE-21, SCOPE-45), whatever may be read.
+    pub(super) fn by(&self, by: By) -> Admit {
+        let all = match by {
+            By::Read => self.reads_all,
+            By::Search => self.searches_all,
+            By::Either => self.reads_all || self.searches_all,
+        };
+        if all { Admit::All } else { self.some.clone() }
     }
 }
 

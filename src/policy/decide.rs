@@ -9,8 +9,8 @@ use crate::fhir::{
     ResourceType, SearchQuery,
 };
 use crate::matching::Site;
-use crate::policy::admission::{Admit, By};
-use crate::policy::denial::{Denial, EntryRefusal, Need, Refused};
+use crate::policy::admission::{Admit, By, Seen};
+use crate::policy::denial::{Denial, EntryRefusal, Extent, Need, Refused};
 use crate::policy::facts::{Facts, Question, Stored};
 use crate::policy::needs::Needs;
 use crate::policy::permit::{Duties, EntryDuty, Expects, Permit, SearchDuty, Total};
@@ -64,8 +64,8 @@ pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules, facts: &Fac
     match request.body() {
         Body::Bundle(bundle) => decide_bundle(bundle, holder, facts),
         Body::Empty | Body::Form(_) | Body::JsonPatch(_) | Body::Raw(_) | Body::Resource(_) => {
-            let admit = Admit::of(holder);
-            settle(Deciding { request, needs: Needs::new(holder), facts, admit: &admit, urns: None }, holder)
+            let seen = Seen::of(holder);
+            settle(Deciding { request, needs: Needs::new(holder), facts, seen: &seen, urns: None }, holder)
         }
     }
 }
@@ -134,20 +134,23 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
     if let Some(denial) = denial {
         return refuse(denial, needs);
     }
-    let mut duties = Duties::sending(SearchQuery::default(), Admit::of(holder));
+    let partly = needs.iter().any(|need| need.extent == Extent::Limited);
+    let mut duties = Duties::sending(SearchQuery::default(), Admit::All);
+    duties.extent = if partly { Reached::Part } else { Reached::Whole };
     // What this page or status leads to is bound as this link was.
     duties.binding = Some(link.binding.clone());
     match link.leads {
         Leads::Export => {
             duties.expects = Expects::Export;
-            duties.admit = Admit::All;
         }
         Leads::Page => {
             duties.expects = Expects::Bundle(&["searchset", "history"]);
-            duties.total = if duties.admit == Admit::All { Total::Kept } else { Total::Dropped };
             let Some((by, search)) = link.search(rules.version()) else { return refuse(Denial::Link, needs) };
             let Some(parts) = link.parts(rules.version()) else { return refuse(Denial::Link, needs) };
             duties.by = by;
+            let searched = search.as_ref().is_some_and(|search| !search.searched.is_empty());
+            duties.admit = Seen::of(holder).by(if searched { By::Search } else { by });
+            duties.total = if duties.admit == Admit::All { Total::Kept } else { Total::Dropped };
             duties.search = search.map(Arc::new);
             duties.parts = parts;
         }
@@ -180,6 +183,11 @@ fn settle(mut deciding: Deciding<'_, '_>, holder: Holder<'_>) -> Decision {
         (_, Some(denial)) | (Err(denial), None) => refuse(denial, needs),
         (Ok(mut duties), None) => {
             duties.binding = Some(crate::policy::Binding::of(holder.grant()));
+            duties.extent = if needs.iter().any(|need| need.extent == Extent::Limited) {
+                Reached::Part
+            } else {
+                Reached::Whole
+            };
             // HEAD brings fields and no content; what must be checked is read like GET.
             if *head == Method::HEAD && !duties.reads_content() {
                 duties.expects = Expects::Anything;
@@ -193,19 +201,14 @@ fn decide_bundle(bundle: &BundleRequest, holder: Holder<'_>, facts: &Facts) -> D
     let mut entries = Vec::with_capacity(bundle.entries.len());
     let mut needs: Vec<Need> = Vec::new();
     let mut missing: Vec<Question> = Vec::new();
-    let admit = Admit::of(holder);
+    let seen = Seen::of(holder);
     let urns = (bundle.action == BundleAction::Transaction).then(|| urns::of(bundle));
     for (index, entry) in bundle.entries.iter().enumerate() {
         let duty = match entry {
             Err(unreadable) => EntryDuty::Refuse(EntryRefusal::Unreadable(unreadable.clone())),
             Ok(request) => {
-                let deciding = Deciding {
-                    request,
-                    needs: Needs::new(holder),
-                    facts,
-                    admit: &admit,
-                    urns: urns.as_ref(),
-                };
+                let deciding =
+                    Deciding { request, needs: Needs::new(holder), facts, seen: &seen, urns: urns.as_ref() };
                 match decide_entry(deciding, bundle.action, holder) {
                     Decision::Allow(permit) => EntryDuty::Forward(Box::new(permit)),
                     Decision::Deny(refused) => EntryDuty::Refuse(EntryRefusal::Denied(Box::new(refused))),
@@ -229,7 +232,7 @@ fn decide_bundle(bundle: &BundleRequest, holder: Holder<'_>, facts: &Facts) -> D
     if !missing.is_empty() {
         return Decision::Ask(missing);
     }
-    let mut duties = Duties::sending(SearchQuery::default(), admit);
+    let mut duties = Duties::sending(SearchQuery::default(), seen.by(By::Either));
     duties.expects = Expects::Bundle(match bundle.action {
         BundleAction::Batch => &["batch-response"],
         BundleAction::Transaction => &["transaction-response"],
@@ -287,7 +290,7 @@ pub(super) struct Deciding<'r, 'a> {
     pub(super) request: &'r FhirRequest,
     pub(super) needs: Needs<'a>,
     pub(super) facts: &'r Facts,
-    pub(super) admit: &'r Admit,
+    pub(super) seen: &'r Seen,
     /// What urns stand for, within a transaction.
     pub(super) urns: Option<&'r Urns>,
 }
@@ -402,7 +405,7 @@ impl Deciding<'_, '_> {
         let access = self.reached(Letter::Read);
         let extent = Reached::of(&access);
         let (query, _) = self.inspect(&self.request.query(), &[], (Place::Instance, extent))?;
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let mut duties = Duties::sending(query, self.seen.by(By::Read));
         duties.expects = Expects::Resource(resource, id.clone());
         duties.by = By::Read;
         let (Access::Part(_), Some(resource), Some(id)) = (&access, resource, id) else { return Ok(duties) };
@@ -429,9 +432,10 @@ impl Deciding<'_, '_> {
         let access = self.reached(letter);
         let extent = Reached::of(&access);
         let (query, _) = self.inspect(&self.request.query(), &[], (Place::History, extent))?;
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let by = if letter == Letter::Read { By::Read } else { By::Search };
+        let mut duties = Duties::sending(query, self.seen.by(by));
         duties.expects = Expects::Bundle(&["history"]);
-        duties.by = if letter == Letter::Read { By::Read } else { By::Search };
+        duties.by = by;
         if let (Access::Part(_), Some(resource)) = (&access, self.resource()) {
             duties.search = Some(Arc::new(SearchDuty::default()));
             duties.total = Total::Seen;

@@ -51,7 +51,7 @@ impl Deciding<'_, '_> {
         let extent = self.extent();
         let (sent, _) = self.inspect(&query, &types, (Place::Operation, extent))?;
         self.inspect(&input, &types, (Place::Operation, extent))?;
-        let mut duties = Duties::sending(sent, self.admit.clone());
+        let mut duties = Duties::sending(sent, self.seen.by(By::Either));
         duties.expects = if name == "$export" { Expects::Export } else { Expects::Anything };
         if row.answer == Answer::Pass {
             duties.admit = Admit::All;

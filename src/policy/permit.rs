@@ -11,6 +11,7 @@ use crate::policy::denial::{EntryRefusal, Need};
 use crate::policy::plan::Part;
 use crate::policy::rules::Unmatched;
 use crate::policy::seal::Binding;
+use crate::policy::search::Reached;
 
 /// Proof of a yes. Only `policy` makes one; `rewrite` spends it.
 #[must_use]
@@ -73,6 +74,8 @@ pub struct Duties {
     pub admit: Admit,
     /// By which permission, where nothing more special is said.
     pub by: By,
+    /// How much of what the request needs is reached.
+    pub extent: Reached,
     /// What must come back.
     pub expects: Expects,
     /// Whether content of what was written may come back.
@@ -156,6 +159,7 @@ impl Duties {
             if_none_exist: None,
             admit,
             by: By::Either,
+            extent: Reached::Whole,
             expects: Expects::Anything,
             content: Content::Shown,
             total: Total::Kept,

@@ -154,8 +154,9 @@ impl Plan<'_> {
             }
             let targets = self.version.search_parameter(self.resource, code).map_or(&[][..], |p| p.targets);
             let typed = modifier == Some(focus.as_str()) || (modifier.is_none() && targets == [focus]);
-            let reference = parameter.value().strip_prefix(self.public_base);
-            let reference = reference.and_then(|rest| rest.strip_prefix('/')).unwrap_or(parameter.value());
+            let below = |base: &str| parameter.value().strip_prefix(base)?.strip_prefix('/');
+            let reference =
+                below(self.public_base).or_else(|| below(self.backend_base)).unwrap_or(parameter.value());
             let named = reference.strip_prefix(focus.as_str()).and_then(|rest| rest.strip_prefix('/'));
             named == Some(id) && (modifier.is_none() || typed) || (typed && parameter.value() == id)
         })

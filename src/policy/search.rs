@@ -107,9 +107,9 @@ pub(super) struct Inspection<'n, 'a> {
     pub(super) duty: &'n mut SearchDuty,
 }
 
-/// How much of what a query is about the grant reaches.
+/// How much of what a request is about the grant reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Reached {
+pub enum Reached {
     /// Some instances.
     Part,
     /// All.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::fhir::{CompartmentKind, Letter, Parameter, ResourceType, SearchQuery};
-use crate::policy::admission::Admit;
+use crate::policy::admission::{Admit, By};
 use crate::policy::decide::{Deciding, Stop};
 use crate::policy::denial::Denial;
 use crate::policy::permit::{Counting, Duties, Expects, SearchDuty, Total};
@@ -85,7 +85,7 @@ impl Deciding<'_, '_> {
         if !unnamed && !types.is_empty() {
             query.push(of_types(&types));
         }
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let mut duties = Duties::sending(query, self.seen.by(By::Search));
         duties.expects = Expects::Bundle(&["searchset"]);
         duties.search = self.held(duty);
         if duties.admit != Admit::All {
@@ -108,7 +108,8 @@ impl Deciding<'_, '_> {
         }
         let rest = asked.without(|p| p.name() == "_type");
         let (query, _) = self.inspect(&rest, &types, (Place::History, Reached::Whole))?;
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let mut duties = Duties::sending(query, self.seen.by(By::Search));
+        duties.by = By::Search;
         duties.expects = Expects::Bundle(&["history"]);
         if duties.admit != Admit::All {
             duties.total = Total::Dropped;
@@ -137,7 +138,7 @@ impl Deciding<'_, '_> {
     ) -> Result<Duties, Stop> {
         let partly = accesses.iter().any(|(_, access)| matches!(access, Access::Part(_)));
         let counting = duty.counting == Counting::Only;
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let mut duties = Duties::sending(query, self.seen.by(By::Search));
         duties.expects = Expects::Bundle(&["searchset"]);
         duties.search = self.held(duty);
         if !partly {
@@ -184,12 +185,12 @@ impl Deciding<'_, '_> {
 
     /// Whether answers must be checked by content: anything may come along with a search.
     pub(super) fn extent(&self) -> Reached {
-        if self.admit.is_by_type() { Reached::Whole } else { Reached::Part }
+        if self.seen.by(By::Search).is_by_type() { Reached::Whole } else { Reached::Part }
     }
 
     /// The duty to look at matches; none where everything may be shown.
     fn held(&self, duty: SearchDuty) -> Option<Arc<SearchDuty>> {
-        (*self.admit != Admit::All).then(|| Arc::new(duty))
+        (self.seen.by(By::Search) != Admit::All).then(|| Arc::new(duty))
     }
 }
 

@@ -128,7 +128,7 @@ impl Deciding<'_, '_> {
             // What a write acts on is not shown, so nobody could hold it against the grant.
             return Err(Denial::Constrained.into());
         }
-        let mut duties = Duties::sending(query, self.admit.clone());
+        let mut duties = Duties::sending(query, self.seen.by(By::Read));
         duties.by = By::Read;
         duties.expects = Expects::Written(resource);
         // Writing is not reading (REST-12): without r the content does not come back.

@@ -5,7 +5,7 @@ use http::StatusCode;
 
 use super::{Answer, Case, Credentials, Released, Terms, fields, format};
 use crate::fhir::outcome::{Issue, OperationOutcome, Severity};
-use crate::policy::{Admit, Content, Duties, Unmatched};
+use crate::policy::{Admit, Content, Duties, Reached, Unmatched};
 
 /// Why an answer is withheld.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -168,7 +168,7 @@ fn clean(
         matches!(status, StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY | StatusCode::OK);
     // Under a grant in part even a complaint about the input may quote what it collides with.
     let shows = duties.admit == Admit::All
-        || (speaks_of_input && duties.content == Content::Shown && duties.admit.is_by_type());
+        || (speaks_of_input && duties.content == Content::Shown && duties.extent == Reached::Whole);
     let keep = |text: Option<String>| text.filter(|text| shows && !names_backend(text.as_bytes(), terms));
     for issue in &mut outcome.issues {
         issue.details = keep(issue.details.take());

@@ -6,6 +6,7 @@
 //! here between two pages.
 
 use std::cmp::Ordering;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use bytes::Bytes;
@@ -47,7 +48,8 @@ struct Page {
     body: Bytes,
     format: Format,
     matches: Vec<Match>,
-    along: Vec<(String, Range<usize>)>,
+    /// What came along, each with the number of matches before it.
+    along: Vec<(usize, String, Range<usize>)>,
     taken: usize,
     /// Whether something was found that may not be shown.
     cut: bool,
@@ -134,28 +136,21 @@ impl<'u> Union<'u> {
     pub fn finish(mut self, own: &str, terms: &Terms<'_>) -> Result<Released, Withheld> {
         let format = self.format(terms)?;
         let room = if self.counting() { usize::MAX } else { self.duty.count.unwrap_or(usize::MAX) };
-        let mut seen: Vec<String> = Vec::new();
-        let mut shown: Vec<Bytes> = Vec::new();
-        let mut used = vec![false; self.parts.len()];
-        while shown.len() < room
+        let mut page = Shown::default();
+        while page.matches < room
             && let Some(at) = self.head()
         {
-            let Some(page) = self.parts.get_mut(at).and_then(|going| going.page.as_mut()) else { break };
-            let Some(found) = page.matches.get(page.taken) else { break };
-            page.taken += 1;
-            if seen.contains(&found.identity) {
-                continue;
-            }
-            seen.push(found.identity.clone());
-            shown.push(page.body.slice(found.range.clone()));
-            used.get_mut(at).into_iter().for_each(|used| *used = true);
+            let Some(from) = self.parts.get_mut(at).and_then(|going| going.page.as_mut()) else { break };
+            page.take(from);
         }
-        let count = shown.len();
-        if self.counting() {
-            shown.clear();
-        } else {
-            self.along(&used, &mut seen, &mut shown);
+        // What stands behind the last match of a page came along with it.
+        let begun = |from: &&Page| from.taken > 0 || from.matches.is_empty();
+        for from in self.parts.iter().filter_map(|going| going.page.as_ref()).filter(begun) {
+            let ended = from.taken == from.matches.len();
+            page.along(from, if ended { usize::MAX } else { from.taken });
         }
+        let count = page.matches;
+        let shown = if self.counting() { Vec::new() } else { page.entries };
         let rest = self.rest();
         let complete = rest.iter().all(|part| part.state == State::Done);
         let cut = self.parts.iter().filter_map(|going| going.page.as_ref()).any(|page| page.cut);
@@ -204,19 +199,6 @@ impl<'u> Union<'u> {
         best.map(|(at, _)| at)
     }
 
-    /// What came along with the pages of which something is shown.
-    fn along(&self, used: &[bool], seen: &mut Vec<String>, shown: &mut Vec<Bytes>) {
-        let pages = self.parts.iter().zip(used).filter(|(_, used)| **used);
-        for page in pages.filter_map(|(going, _)| going.page.as_ref()) {
-            for (identity, range) in &page.along {
-                if !seen.contains(identity) {
-                    seen.push(identity.clone());
-                    shown.push(page.body.slice(range.clone()));
-                }
-            }
-        }
-    }
-
     /// Where each part is now.
     fn rest(&self) -> Vec<Part> {
         let of = |going: &Going| {
@@ -237,6 +219,36 @@ impl<'u> Union<'u> {
         let on = links::sealing(self.duties, terms)?;
         let text = terms.seal.seal(&Link::onward(own.to_owned(), rest, &on))?;
         Some(format!("{}?{LINK_PARAMETER}={text}", terms.public_base))
+    }
+}
+
+/// What one page of the union shows.
+#[derive(Default)]
+struct Shown {
+    entries: Vec<Bytes>,
+    known: HashSet<String>,
+    matches: usize,
+}
+
+impl Shown {
+    /// Takes the next match of a part's page, and before it what stands before it there.
+    fn take(&mut self, from: &mut Page) {
+        self.along(from, from.taken);
+        let Some(found) = from.matches.get(from.taken) else { return };
+        from.taken += 1;
+        if self.known.insert(found.identity.clone()) {
+            self.entries.push(from.body.slice(found.range.clone()));
+            self.matches += 1;
+        }
+    }
+
+    /// What came along with a part's matches up to one of them.
+    fn along(&mut self, from: &Page, until: usize) {
+        for (_, identity, range) in from.along.iter().filter(|(before, ..)| *before <= until) {
+            if self.known.insert(identity.clone()) {
+                self.entries.push(from.body.slice(range.clone()));
+            }
+        }
     }
 }
 
@@ -295,7 +307,7 @@ impl Page {
         let id = resource.id.as_ref().map_or("", |id| &id.text);
         let identity = format!("{}/{id}", resource.resource_type);
         if !is_match(entry, duty) {
-            self.along.push((identity, entry.range.clone()));
+            self.along.push((self.matches.len(), identity, entry.range.clone()));
             return;
         }
         let bytes = self.body.get(resource.range.clone()).unwrap_or_default();

@@ -107,19 +107,18 @@ fn step(steps: &mut Vec<Step>, segment: &'static str) -> Option<()> {
 
 /// `as` and `ofType`: of a choice element they name the type, of a held resource they ask for it.
 fn cast(steps: &mut Vec<Step>, datatype: &'static str) -> Option<()> {
-    match steps.last_mut()? {
+    let last = steps.last_mut()?;
+    match *last {
         Step::Child("resource") => steps.push(Step::Holds(datatype)),
-        last => match *last {
-            Step::Child(name) | Step::Choice(name) => *last = Step::Typed(name, datatype),
-            Step::Extension(_)
-            | Step::First
-            | Step::Holds(_)
-            | Step::Present
-            | Step::Refers(_)
-            | Step::Typed(..)
-            | Step::Where(..)
-            | Step::WithExtension(_) => return None,
-        },
+        Step::Child(name) | Step::Choice(name) => *last = Step::Typed(name, datatype),
+        Step::Extension(_)
+        | Step::First
+        | Step::Holds(_)
+        | Step::Present
+        | Step::Refers(_)
+        | Step::Typed(..)
+        | Step::Where(..)
+        | Step::WithExtension(_) => return None,
     }
     Some(())
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::fhir::CompartmentKind;
-use crate::matching::{belongs, belongs_by_subject, points_only_at, subject_parameters};
+use crate::matching::{belongs, belongs_by_subject, references, subject_parameters};
 
 fn within(version: FhirVersion, kind: CompartmentKind, json: &str) -> bool {
     both(json, |root| belongs(kind, "a", root, &site(version, None)))
@@ -12,83 +12,80 @@ fn writable(version: FhirVersion, json: &str) -> bool {
     both(json, |root| belongs_by_subject("a", root, &site(version, None)))
 }
 
-/// Every nominated parameter counts, and nothing else does; the last column says whether it may be written.
+const OLD: &[FhirVersion] = &[FhirVersion::R4, FhirVersion::R4B];
+const NEW: &[FhirVersion] = &[FhirVersion::R5];
+
+/// What Patient/a is in a resource, as far as its compartment goes.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    None,
+    Other,
+    Subject,
+}
+
+/// `$` stands for a reference to Patient/a.
+const MEMBERS: &[(&[FhirVersion], &str, &str, Role)] = &[
+    (&VERSIONS, "Patient", r#""id":"a""#, Role::Subject),
+    (&VERSIONS, "Patient", r#""id":"b""#, Role::None),
+    (&VERSIONS, "Patient", r#""id":"b","link":[{"other":$,"type":"seealso"}]"#, Role::None),
+    (&VERSIONS, "Observation", r#""subject":$"#, Role::Subject),
+    (&VERSIONS, "Observation", r#""performer":[{"reference":"Practitioner/p"},$]"#, Role::Other),
+    (&VERSIONS, "Observation", r#""focus":[$]"#, Role::None),
+    (&VERSIONS, "Observation", r#""extension":[{"url":"u","valueReference":$}]"#, Role::None),
+    (&VERSIONS, "Observation", r#""contained":[{"resourceType":"Observation","subject":$}]"#, Role::None),
+    (&VERSIONS, "Observation", r#""status":"final""#, Role::None),
+    (OLD, "Condition", r#""asserter":$"#, Role::Other),
+    (NEW, "Condition", r#""asserter":$"#, Role::None),
+    (NEW, "Condition", r#""participant":[{"actor":$}]"#, Role::Other),
+    (OLD, "Condition", r#""participant":[{"actor":$}]"#, Role::None),
+    (&VERSIONS, "Condition", r#""recorder":$"#, Role::None),
+    (&VERSIONS, "Encounter", r#""subject":$"#, Role::Subject),
+    (&VERSIONS, "Encounter", r#""participant":[{"actor":$,"individual":$}]"#, Role::None),
+    (
+        &VERSIONS,
+        "Appointment",
+        r#""participant":[{"actor":{"reference":"Location/l"}},{"actor":$}]"#,
+        Role::Subject,
+    ),
+    (&VERSIONS, "AppointmentResponse", r#""actor":$"#, Role::Subject),
+    (OLD, "AuditEvent", r#""entity":[{"what":$}]"#, Role::Subject),
+    (OLD, "AuditEvent", r#""agent":[{"who":$}]"#, Role::Subject),
+    (NEW, "AuditEvent", r#""agent":[{"who":$}]"#, Role::None),
+    (NEW, "AuditEvent", r#""patient":$"#, Role::Subject),
+    (&VERSIONS, "Coverage", r#""beneficiary":$"#, Role::Subject),
+    (&VERSIONS, "Coverage", r#""subscriber":$"#, Role::Other),
+    (OLD, "Coverage", r#""payor":[$]"#, Role::Other),
+    (NEW, "Coverage", r#""paymentBy":[{"party":$}]"#, Role::Other),
+    (&VERSIONS, "EnrollmentRequest", r#""candidate":$"#, Role::Subject),
+    (&VERSIONS, "Group", r#""member":[{"entity":$}]"#, Role::Subject),
+    (OLD, "ResearchSubject", r#""individual":$"#, Role::Subject),
+    (NEW, "ResearchSubject", r#""subject":$"#, Role::Subject),
+    (OLD, "Provenance", r#""target":[{"reference":"Observation/o"},$]"#, Role::Subject),
+    (NEW, "Provenance", r#""patient":$"#, Role::Subject),
+    (&VERSIONS, "SupplyRequest", r#""deliverTo":$"#, Role::Subject),
+    (&VERSIONS, "Person", r#""link":[{"target":$}]"#, Role::Subject),
+    (&VERSIONS, "Procedure", r#""performer":[{"actor":$}]"#, Role::Other),
+    (&VERSIONS, "Schedule", r#""actor":[$]"#, Role::Subject),
+    (NEW, "Task", r#""for":$"#, Role::Subject),
+    (NEW, "Task", r#""focus":$"#, Role::Other),
+    (OLD, "Task", r#""for":$"#, Role::None),
+    (NEW, "NutritionIntake", r#""reportedReference":$"#, Role::Other),
+    (NEW, "DeviceRequest", r#""performer":{"reference":$}"#, Role::Other),
+    (&VERSIONS, "Device", r#""patient":$,"subject":$"#, Role::None),
+    (&VERSIONS, "Practitioner", r#""id":"a","subject":$"#, Role::None),
+    (&VERSIONS, "Bundle", r#""entry":[{"resource":{"resourceType":"Observation","subject":$}}]"#, Role::None),
+];
+
+/// Every nominated parameter counts, and nothing else does; only those that say whose the record is let it be written.
 #[test]
 fn patient_compartment() {
-    use FhirVersion::{R4, R4B, R5};
-    let old: &[_] = &[R4, R4B];
-    let all: &[_] = &[R4, R4B, R5];
-    let new: &[_] = &[R5];
-    let a = r#"{"reference":"Patient/a"}"#;
-    let table = [
-        (all, "Patient", r#""id":"a""#.to_owned(), true, true),
-        (all, "Patient", r#""id":"b""#.to_owned(), false, false),
-        (all, "Patient", format!(r#""id":"b","link":[{{"other":{a},"type":"seealso"}}]"#), false, false),
-        (all, "Observation", format!(r#""subject":{a}"#), true, true),
-        (all, "Observation", format!(r#""performer":[{{"reference":"Practitioner/p"}},{a}]"#), true, false),
-        (all, "Observation", format!(r#""focus":[{a}]"#), false, false),
-        (all, "Observation", format!(r#""extension":[{{"url":"u","valueReference":{a}}}]"#), false, false),
-        (
-            all,
-            "Observation",
-            format!(r#""contained":[{{"resourceType":"Observation","subject":{a}}}]"#),
-            false,
-            false,
-        ),
-        (all, "Observation", r#""status":"final""#.to_owned(), false, false),
-        (old, "Condition", format!(r#""asserter":{a}"#), true, false),
-        (new, "Condition", format!(r#""asserter":{a}"#), false, false),
-        (new, "Condition", format!(r#""participant":[{{"actor":{a}}}]"#), true, false),
-        (old, "Condition", format!(r#""participant":[{{"actor":{a}}}]"#), false, false),
-        (all, "Condition", format!(r#""recorder":{a}"#), false, false),
-        (all, "Encounter", format!(r#""subject":{a}"#), true, true),
-        (all, "Encounter", format!(r#""participant":[{{"actor":{a},"individual":{a}}}]"#), false, false),
-        (
-            all,
-            "Appointment",
-            format!(r#""participant":[{{"actor":{{"reference":"Location/l"}}}},{{"actor":{a}}}]"#),
-            true,
-            true,
-        ),
-        (all, "AppointmentResponse", format!(r#""actor":{a}"#), true, true),
-        (old, "AuditEvent", format!(r#""entity":[{{"what":{a}}}]"#), true, true),
-        (old, "AuditEvent", format!(r#""agent":[{{"who":{a}}}]"#), true, true),
-        (new, "AuditEvent", format!(r#""agent":[{{"who":{a}}}]"#), false, false),
-        (new, "AuditEvent", format!(r#""patient":{a}"#), true, true),
-        (all, "Coverage", format!(r#""beneficiary":{a}"#), true, true),
-        (all, "Coverage", format!(r#""subscriber":{a}"#), true, false),
-        (old, "Coverage", format!(r#""payor":[{a}]"#), true, false),
-        (new, "Coverage", format!(r#""paymentBy":[{{"party":{a}}}]"#), true, false),
-        (all, "EnrollmentRequest", format!(r#""candidate":{a}"#), true, true),
-        (all, "Group", format!(r#""member":[{{"entity":{a}}}]"#), true, true),
-        (old, "ResearchSubject", format!(r#""individual":{a}"#), true, true),
-        (new, "ResearchSubject", format!(r#""subject":{a}"#), true, true),
-        (old, "Provenance", format!(r#""target":[{{"reference":"Observation/o"}},{a}]"#), true, true),
-        (new, "Provenance", format!(r#""patient":{a}"#), true, true),
-        (all, "SupplyRequest", format!(r#""deliverTo":{a}"#), true, true),
-        (all, "Person", format!(r#""link":[{{"target":{a}}}]"#), true, true),
-        (all, "Procedure", format!(r#""performer":[{{"actor":{a}}}]"#), true, false),
-        (all, "Schedule", format!(r#""actor":[{a}]"#), true, true),
-        (new, "Task", format!(r#""for":{a}"#), true, true),
-        (new, "Task", format!(r#""focus":{a}"#), true, false),
-        (old, "Task", format!(r#""for":{a}"#), false, false),
-        (new, "NutritionIntake", format!(r#""reportedReference":{a}"#), true, false),
-        (new, "DeviceRequest", format!(r#""performer":{{"reference":{a}}}"#), true, false),
-        (all, "Device", format!(r#""patient":{a},"subject":{a}"#), false, false),
-        (all, "Practitioner", format!(r#""id":"a","subject":{a}"#), false, false),
-        (
-            all,
-            "Bundle",
-            format!(r#""entry":[{{"resource":{{"resourceType":"Observation","subject":{a}}}}}]"#),
-            false,
-            false,
-        ),
-    ];
-    for (versions, name, rest, reads, writes) in table {
+    for (versions, name, rest, role) in MEMBERS {
+        let rest = rest.replace('$', r#"{"reference":"Patient/a"}"#);
         let json = format!(r#"{{"resourceType":"{name}",{rest}}}"#);
-        for version in versions {
-            assert_eq!(within(*version, CompartmentKind::Patient, &json), reads, "{version} {json}");
-            assert_eq!(writable(*version, &json), writes, "{version} {json}");
+        for version in *versions {
+            let reads = within(*version, CompartmentKind::Patient, &json);
+            assert_eq!(reads, *role != Role::None, "{version} {json}");
+            assert_eq!(writable(*version, &json), *role == Role::Subject, "{version} {json}");
         }
     }
 }
@@ -162,7 +159,7 @@ fn other_compartments() {
 fn writes_are_held_to_one_patient() {
     let own = r#""subject":{"reference":"Patient/a"}"#;
     let table = [
-        (format!("{own}"), true),
+        (own.to_owned(), true),
         (r#""subject":{"reference":"Patient/a","type":"Patient","display":"A"}"#.to_owned(), true),
         (r#""subject":{"reference":"Patient/a","type":"Group"}"#.to_owned(), false),
         (r#""subject":{"reference":"Patient/a","identifier":{"value":"b"}}"#.to_owned(), false),
@@ -298,29 +295,29 @@ fn compartment_parameters_are_understood() {
     }
 }
 
+/// SRCH-5: what a chain could have been asked about: all references of the type, or nothing where one cannot be told.
 #[test]
 fn all_references_of_a_parameter() {
     let version = FhirVersion::R4;
-    let table = [
-        (r#"{"resourceType":"Observation","performer":[{"reference":"Patient/a"}]}"#, true),
+    let observation = version.resource_type("Observation").expect("a type");
+    let table: [(&str, Option<&[&str]>); 7] = [
+        (r#""performer":[{"reference":"Patient/a"}]"#, Some(&["a"])),
         (
-            r#"{"resourceType":"Observation","performer":[{"reference":"Patient/a"},{"reference":"http://backend.test:8080/base/Patient/a"}]}"#,
-            true,
+            r#""performer":[{"reference":"Patient/a"},{"reference":"http://backend.test:8080/base/Patient/b"}]"#,
+            Some(&["a", "b"]),
         ),
-        (
-            r#"{"resourceType":"Observation","performer":[{"reference":"Patient/a"},{"reference":"Patient/b"}]}"#,
-            false,
-        ),
-        (r#"{"resourceType":"Observation","performer":[{"reference":"Patient/a"},{"display":"x"}]}"#, false),
-        (r#"{"resourceType":"Observation","performer":[]}"#, false),
-        (r#"{"resourceType":"Observation","subject":{"reference":"Patient/a"}}"#, false),
-        (r#"{"resourceType":"Communication","performer":[{"reference":"Patient/a"}]}"#, false),
-        (r#"{"resourceType":"Nonsense","performer":[{"reference":"Patient/a"}]}"#, false),
+        (r#""performer":[{"reference":"Practitioner/a"}]"#, Some(&[])),
+        (r#""performer":[{"reference":"Patient/a"},{"display":"x"}]"#, None),
+        (r#""performer":[{"reference":"https://other.test/Patient/a"}]"#, None),
+        (r#""performer":[]"#, Some(&[])),
+        (r#""subject":{"reference":"Patient/a"}"#, Some(&[])),
     ];
-    for (json, expected) in table {
-        let asked = both(json, |root| {
-            points_only_at("performer", (ResourceType::PATIENT, "a"), root, &site(version, None))
+    for (member, expected) in table {
+        let json = format!(r#"{{"resourceType":"Observation",{member}}}"#);
+        let ids = both(&json, |root| {
+            references((observation, "performer"), ResourceType::PATIENT, root, &site(version, None))
         });
-        assert_eq!(asked, expected, "{json}");
+        let expected = expected.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>());
+        assert_eq!(ids, expected, "{json}");
     }
 }

@@ -5,7 +5,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::fhir::CompartmentKind;
-use crate::matching::{belongs, belongs_by_subject, points_only_at};
+use crate::matching::{belongs, belongs_by_subject, references};
 
 /// JSON of the shapes that resources are made of.
 fn tree() -> impl Strategy<Value = Json> {
@@ -116,7 +116,8 @@ proptest! {
                 ask(&json, |root| criterion.holds(root, &site));
             }
             ask(&json, |root| {
-                let _ = points_only_at(code, (ResourceType::PATIENT, "a"), root, &site);
+                let of = version.resource_type("Observation").expect("a type");
+                let _ = references((of, code), ResourceType::PATIENT, root, &site);
                 let may_write = belongs_by_subject("a", root, &site);
                 // What may be written may be read.
                 assert!(!may_write || belongs(CompartmentKind::Patient, "a", root, &site));

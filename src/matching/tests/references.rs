@@ -11,58 +11,59 @@ fn observation(reference: &str) -> String {
 }
 
 /// One table for the three that compare references: criteria, membership, and membership for writing.
+const REFERENCES: Rows = &[
+    ("Patient/x", true),
+    ("Patient/x/_history/3", true),
+    ("https://gateway.test/fhir/Patient/x", true),
+    ("https://gateway.test/fhir/Patient/x/_history/3", true),
+    ("http://gateway.test/fhir/Patient/x", true),
+    ("HTTPS://Gateway.TEST/fhir/Patient/x", true),
+    ("https://gateway.test:443/fhir/Patient/x", true),
+    ("http://gateway.test:80/fhir/Patient/x", true),
+    ("http://backend.test:8080/base/Patient/x", true),
+    ("https://backend.test:8080/base/Patient/x", true),
+    ("https://gateway.test:444/fhir/Patient/x", false),
+    ("http://gateway.test:443/fhir/Patient/x", false),
+    ("http://backend.test/base/Patient/x", false),
+    ("https://gateway.test/FHIR/Patient/x", false),
+    ("https://gateway.test/fhir2/Patient/x", false),
+    ("https://gateway.test/fhir//Patient/x", false),
+    ("https://gateway.test/fhir/./Patient/x", false),
+    ("https://gateway.test/fhir/sub/Patient/x", false),
+    ("https://gateway.test.evil/fhir/Patient/x", false),
+    ("https://me@gateway.test/fhir/Patient/x", false),
+    ("https://gateway.test/Patient/x", false),
+    ("ftp://gateway.test/fhir/Patient/x", false),
+    ("http://other.test/fhir/Patient/x", false),
+    ("//gateway.test/fhir/Patient/x", false),
+    ("/fhir/Patient/x", false),
+    ("Patient/xy", false),
+    ("Patient/X", false),
+    ("patient/x", false),
+    ("Patient/x/", false),
+    ("Patient//x", false),
+    ("./Patient/x", false),
+    ("Patient/x#y", false),
+    ("Patient/x?y", false),
+    ("Patient/x|1", false),
+    ("Patient/x/_history", false),
+    ("Patient/x/_history/", false),
+    ("Patient/x/_history/3/4", false),
+    ("Patient/x/name/3", false),
+    (" Patient/x", false),
+    ("Patient/%78", false),
+    ("Patient?identifier=x", false),
+    ("Group/x", false),
+    ("x", false),
+    ("#x", false),
+    ("", false),
+    ("urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a", false),
+    ("urn:oid:1.2.3", false),
+];
+
 #[test]
 fn references_are_identities() {
-    let table = [
-        ("Patient/x", true),
-        ("Patient/x/_history/3", true),
-        ("https://gateway.test/fhir/Patient/x", true),
-        ("https://gateway.test/fhir/Patient/x/_history/3", true),
-        ("http://gateway.test/fhir/Patient/x", true),
-        ("HTTPS://Gateway.TEST/fhir/Patient/x", true),
-        ("https://gateway.test:443/fhir/Patient/x", true),
-        ("http://gateway.test:80/fhir/Patient/x", true),
-        ("http://backend.test:8080/base/Patient/x", true),
-        ("https://backend.test:8080/base/Patient/x", true),
-        ("https://gateway.test:444/fhir/Patient/x", false),
-        ("http://gateway.test:443/fhir/Patient/x", false),
-        ("http://backend.test/base/Patient/x", false),
-        ("https://gateway.test/FHIR/Patient/x", false),
-        ("https://gateway.test/fhir2/Patient/x", false),
-        ("https://gateway.test/fhir//Patient/x", false),
-        ("https://gateway.test/fhir/./Patient/x", false),
-        ("https://gateway.test/fhir/sub/Patient/x", false),
-        ("https://gateway.test.evil/fhir/Patient/x", false),
-        ("https://me@gateway.test/fhir/Patient/x", false),
-        ("https://gateway.test/Patient/x", false),
-        ("ftp://gateway.test/fhir/Patient/x", false),
-        ("http://other.test/fhir/Patient/x", false),
-        ("//gateway.test/fhir/Patient/x", false),
-        ("/fhir/Patient/x", false),
-        ("Patient/xy", false),
-        ("Patient/X", false),
-        ("patient/x", false),
-        ("Patient/x/", false),
-        ("Patient//x", false),
-        ("./Patient/x", false),
-        ("Patient/x#y", false),
-        ("Patient/x?y", false),
-        ("Patient/x|1", false),
-        ("Patient/x/_history", false),
-        ("Patient/x/_history/", false),
-        ("Patient/x/_history/3/4", false),
-        ("Patient/x/name/3", false),
-        (" Patient/x", false),
-        ("Patient/%78", false),
-        ("Patient?identifier=x", false),
-        ("Group/x", false),
-        ("x", false),
-        ("#x", false),
-        ("", false),
-        ("urn:uuid:61ebe359-bfdc-4613-8bf2-c5e300945f0a", false),
-        ("urn:oid:1.2.3", false),
-    ];
-    for (reference, expected) in table {
+    for &(reference, expected) in REFERENCES {
         let json = observation(reference);
         assert_eq!(matches(R4, &json, "subject=Patient/x"), expected, "{reference}");
         assert_eq!(matches(R4, &json, "subject:Patient=x"), expected, "{reference}");
@@ -77,6 +78,48 @@ fn references_are_identities() {
         let within = both(&json, |root| belongs(CompartmentKind::Patient, "x", root, &site));
         let writable = both(&json, |root| belongs_by_subject("x", root, &site));
         assert_eq!((within, writable), (expected, expected), "{reference}");
+    }
+}
+
+/// A base may be nothing but a host, or an address.
+#[test]
+fn bases_without_a_path() {
+    let table = [
+        ("https://gateway.test", "https://gateway.test/Patient/x", true),
+        ("https://gateway.test", "https://gateway.test:443/Patient/x", true),
+        ("https://gateway.test", "https://gateway.test:/Patient/x", true),
+        ("https://gateway.test", "https://gateway.testing/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test:4433/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test@other.test/Patient/x", false),
+        ("https://gateway.test", "https://gateway.test", false),
+        ("http://[::1]:8080/fhir", "https://[::1]:8080/fhir/Patient/x", true),
+        ("http://[::1]/fhir", "http://[::1]:80/fhir/Patient/x", true),
+        ("http://[::1]/fhir", "http://[::2]/fhir/Patient/x", false),
+    ];
+    for (public_base, reference, expected) in table {
+        let site = Site { public_base, ..site(R4, None) };
+        let json = observation(reference);
+        let within = both(&json, |root| belongs(CompartmentKind::Patient, "x", root, &site));
+        assert_eq!(within, expected, "{public_base} {reference}");
+    }
+}
+
+/// What is no Reference refers to nothing, whatever it says.
+#[test]
+fn references_are_of_their_type() {
+    let table = [
+        r#""Patient/x""#,
+        r#""https://gateway.test/fhir/Patient/x""#,
+        r#"{"reference":{"reference":"Patient/x"}}"#,
+        r#"{"id":"Patient/x"}"#,
+        r#"{"uri":"Patient/x"}"#,
+    ];
+    for subject in table {
+        let json = format!(r#"{{"resourceType":"Observation","subject":{subject}}}"#);
+        check(R4, &json, &[("subject=Patient/x", false), ("subject=x", false), ("patient=x", false)]);
+        let site = site(R4, None);
+        assert!(!both(&json, |root| belongs(CompartmentKind::Patient, "x", root, &site)), "{json}");
+        assert!(!both(&json, |root| belongs_by_subject("x", root, &site)), "{json}");
     }
 }
 
@@ -97,7 +140,7 @@ fn urns_denote_what_the_transaction_says() {
     }
 }
 
-/// FHIR R4 §3.1.1.4.11, SRCH-3, SRCH-4.
+/// FHIR R4 §3.1.1, "reference"; SRCH-3, SRCH-4.
 #[test]
 fn reference_values_and_modifiers() {
     let json = r##"{"resourceType":"Encounter",
@@ -165,7 +208,7 @@ fn references_are_selected_by_their_type() {
     }
 }
 
-/// Canonicals: FHIR R4 §3.1.1.4.11, "References and versions".
+/// Canonicals: FHIR R4 §3.1.1, "References and Versions".
 #[test]
 fn canonicals() {
     let json =
@@ -179,6 +222,7 @@ fn canonicals() {
             ("questionnaire=http://q.test/Questionnaire/1|2", false),
             ("questionnaire=http://q.test/Questionnaire/2", false),
             ("questionnaire=1", false),
+            ("questionnaire=Questionnaire/1", false),
         ],
     );
     let profile = r#"{"resourceType":"Patient","meta":{"profile":["http://p.test/a|1","http://p.test/b"]}}"#;
