@@ -16,6 +16,7 @@ pub mod outline;
 pub mod patch;
 mod query;
 mod request;
+mod splice;
 mod target;
 pub mod xml;
 
@@ -28,7 +29,7 @@ pub use interaction::{
 pub use negotiation::{Wanted, is_utf8};
 pub use operation::{Answer, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved, Row};
 pub use outline::Format;
-pub use patch::with_id;
 pub use query::{Parameter, QueryError, SearchQuery, decode, split_unescaped};
 pub use request::{Asked, Body, BundleAction, BundleRequest, Conditions, FhirRequest, Reading, Unreadable};
+pub use splice::with_id;
 pub use target::{Target, TargetError};

@@ -217,6 +217,9 @@ impl Rejection {
                 TokenClass::Unavailable => None,
             },
             Self::Denied(Refused { denial: Denial::Anonymous, .. }) => Some(base),
+            // What is out of reach looks like what is not there, and neither is the token's fault (REST-7).
+            Self::Denied(Refused { denial: Denial::Unmatched(_), .. }) => None,
+            Self::Denied(_) if self.status() != StatusCode::FORBIDDEN => None,
             Self::Denied(refused) => {
                 let scope = needed(refused);
                 let scope = if scope.is_empty() { scope } else { format!(r#", scope="{scope}""#) };

@@ -229,7 +229,10 @@ impl Route {
     /// The client's search in public words, as a `self` link shows it (SRCH-24).
     fn own(&self, request: &FhirRequest) -> String {
         let query = request.query().rebased(&self.rules.backend_base, &self.rules.public_base);
-        request.asked().target().clone().with_query(query).to_string()
+        let mut path = request.asked().target().segments().to_vec();
+        // A search by POST is shown as what GET would ask.
+        path.retain(|segment| segment != "_search");
+        Target::from_parts(path, query).to_string()
     }
 
     fn bases(&self) -> Bases<'_> {

@@ -149,7 +149,7 @@ impl Gateway {
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
         let raw = raw_target(&head);
         if let Some(response) = self.public(&head, raw).await {
-            return self.finish(response, &head.headers, request_id.as_str(), Content::Plain);
+            return self.finish(response, &head, request_id.as_str(), Content::Plain);
         }
         let mut record = Record::open(request_id.as_str(), &head, peer, now);
         let answered = match self.answer(&head, body, &mut record).await {
@@ -192,7 +192,7 @@ impl Gateway {
             answered = self.refused(&failed, raw, head, &mut record);
         }
         self.count(&record, answered.response.status());
-        self.finish(answered.response, &head.headers, record.request_id(), answered.content)
+        self.finish(answered.response, head, record.request_id(), answered.content)
     }
 
     /// Public documents and preflights: nothing of FHIR is asked.
@@ -580,11 +580,15 @@ impl Gateway {
     fn finish(
         &self,
         mut response: Response<ResponseBody>,
-        request: &HeaderMap,
+        request: &Parts,
         request_id: &str,
         content: Content,
     ) -> Response<ResponseBody> {
-        fields::decorate(response.headers_mut(), request, &self.settings, request_id, content);
+        fields::decorate(response.headers_mut(), &request.headers, &self.settings, request_id, content);
+        if request.method == Method::HEAD {
+            // RFC 9110 §9.3.2: fields and no content. HTTP/1.1 would leave it out by itself, HTTP/2 would not.
+            *response.body_mut() = ResponseBody::whole(Bytes::new());
+        }
         response
     }
 }

@@ -378,7 +378,10 @@ impl Inspection<'_, '_> {
         };
         self.types == [ResourceType::PATIENT]
             && only
-            && self.version.compartment_parameters(kind, source).is_some_and(|by| by.contains(&link))
+            && self
+                .version
+                .compartment_parameters(kind, source)
+                .is_some_and(|by| names_member(link, kind, by))
             && in_compartment(&holder.access(source, &[Letter::Search]))
     }
 

@@ -93,8 +93,12 @@ impl Check<'_> {
             },
             unmatched: match written.unmatched {
                 Some(file::Unmatched::Forbidden) => {
-                    let mend = "write `not_found` unless clients must tell the two apart";
-                    self.warn("patient.unmatched", "`not_found`: 403 tells that the resource exists", mend);
+                    let mend = "write `not_found` unless clients expect 403 for what does not exist, too";
+                    self.warn(
+                        "patient.unmatched",
+                        "`not_found`: an app may take 403 for a missing scope",
+                        mend,
+                    );
                     Unmatched::Forbidden
                 }
                 Some(file::Unmatched::NotFound) | None => Unmatched::NotFound,
