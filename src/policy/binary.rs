@@ -29,14 +29,14 @@ impl Deciding<'_, '_> {
             if content.iter().any(|term| term.holds(tree.root(), &scene) != Verdict::Yes) {
                 continue;
             }
-            if context.is_empty() || self.belongs_to_seen(id, tree.root(), &context)? {
+            if context.is_empty() || self.belongs_to_seen(id, tree.root())? {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    fn belongs_to_seen(&self, id: &str, binary: Element<'_>, own: &[&Term]) -> Result<bool, Stop> {
+    fn belongs_to_seen(&self, id: &str, binary: Element<'_>) -> Result<bool, Stop> {
         let mut contexts = binary.children("securityContext");
         let Some(context) = contexts.next() else { return self.attached(id) };
         let named = context.text("reference").filter(|_| contexts.next().is_none());
@@ -44,13 +44,12 @@ impl Deciding<'_, '_> {
         else {
             return Ok(false);
         };
-        let focus = |term: &&Term| matches!(term, Term::Compartment(kind, patient) if kind.resource_type() == resource && *patient == id);
-        if own.iter().all(focus) {
-            return Ok(true);
-        }
         let access = self.needs.holder().access(resource, &SEEING);
         if resource == ResourceType::BINARY || access.excludes(resource, &id) {
             return Ok(false);
+        }
+        if access.is_focus(resource, &id) {
+            return Ok(true);
         }
         let stored = match self.stored(resource, &id)? {
             Stored::Absent => return Ok(false),

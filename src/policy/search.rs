@@ -352,7 +352,7 @@ impl Inspection<'_, '_> {
         let plain = !rest.contains('.') && !rest.starts_with("_has:");
         if plain && types == self.types && self.only_of_patient(source, link) {
             self.needs.keep(Some(source), &[Letter::Search]);
-        } else if !self.needs.may(Some(source), &[Letter::Search]) {
+        } else if matches!(self.needs.holder().access(source, &[Letter::Search]), Access::Part(_)) {
             return Err(chain());
         }
         let rest = self.path(rest, &[source], steps, parameter)?;

@@ -9,7 +9,7 @@ use crate::fhir::{Body, Document, Format, Kind, Letter, ResourceType, SearchQuer
 use crate::matching::{Criterion, Verdict};
 use crate::policy::admission::By;
 use crate::policy::decide::{Deciding, Stop};
-use crate::policy::denial::Denial;
+use crate::policy::denial::{Denial, Extent};
 use crate::policy::facts::{Complete, Found, Question, Stored, Version};
 use crate::policy::permit::{Content, Duties, Expects};
 use crate::policy::rules::UpdateCreates;
@@ -123,7 +123,9 @@ impl Deciding<'_, '_> {
         self.provenance()?;
         let types: Vec<_> = resource.into_iter().collect();
         let place = if self.request.kind().is_conditional_write() { Place::Search } else { Place::Instance };
-        let (query, duty) = self.inspect(&self.request.query(), &types, (place, Reached::Whole))?;
+        let partly = self.needs.iter().any(|need| need.extent == Extent::Limited);
+        let extent = if partly { Reached::Part } else { Reached::Whole };
+        let (query, duty) = self.inspect(&self.request.query(), &types, (place, extent))?;
         if !duty.joins.is_empty() {
             // What a write acts on is not shown, so nobody could hold it against the grant.
             return Err(Denial::Constrained.into());
