@@ -10,6 +10,8 @@ mod demo;
 mod hostile;
 #[path = "journeys/house.rs"]
 mod house;
+#[path = "journeys/ignoring.rs"]
+mod ignoring;
 #[path = "journeys/issuer.rs"]
 mod issuer;
 #[path = "journeys/raw.rs"]

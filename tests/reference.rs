@@ -7,8 +7,18 @@
 //! words in them.
 #![cfg(test)]
 
+#[path = "reference/confined.rs"]
+mod confined;
+#[path = "reference/confined_changes.rs"]
+mod confined_changes;
+#[path = "reference/confined_pages.rs"]
+mod confined_pages;
 #[path = "reference/documents.rs"]
 mod documents;
+#[path = "reference/gematik.rs"]
+mod gematik;
+#[path = "reference/granular.rs"]
+mod granular;
 #[path = "reference/house.rs"]
 mod house;
 #[path = "reference/interactions.rs"]
@@ -41,7 +51,7 @@ use stack::Stack;
 /// A part of the test: sends requests and writes down what is wrong.
 type Part = for<'a> fn(&'a mut House<'_>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-const PARTS: [(&str, Part); 12] = [
+const PARTS: [(&str, Part); 17] = [
     ("documents", |house| Box::pin(documents::all(house))),
     ("tokens", |house| Box::pin(tokens::accepted(house))),
     ("tokens refused", |house| Box::pin(tokens::refused(house))),
@@ -50,6 +60,11 @@ const PARTS: [(&str, Part); 12] = [
     ("writes", |house| Box::pin(writes::all(house))),
     ("operations", |house| Box::pin(operations::all(house))),
     ("searches and paging", |house| Box::pin(searches::all(house))),
+    ("gematik", |house| Box::pin(gematik::all(house))),
+    ("granular scopes", |house| Box::pin(granular::all(house))),
+    ("confined reads", |house| Box::pin(confined::all(house))),
+    ("confined pages", |house| Box::pin(confined_pages::all(house))),
+    ("confined changes", |house| Box::pin(confined_changes::all(house))),
     ("outage of oidc-provider", |house| Box::pin(outages::oidc(house))),
     ("outage of Keycloak", |house| Box::pin(outages::keycloak(house))),
     ("shutdown with requests in flight", |house| Box::pin(outages::shutdown(house))),

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::stack::{Stack, Tokens};
+use crate::stack::{Logins, Stack, Tokens};
 use crate::support::{Client, Findings, Gateway};
 
 /// Everything a part works with.
@@ -11,6 +11,8 @@ pub struct House<'a> {
     pub stack: &'a Stack,
     /// Tokens by scope.
     pub tokens: Tokens<'a>,
+    /// Tokens of people who logged in.
+    pub logins: Logins<'a>,
     /// What talks to the gateway.
     pub client: Client,
     /// The gateway.
@@ -27,20 +29,38 @@ impl<'a> House<'a> {
         let gateway = Gateway::run(
             address,
             "localhost",
-            &settings(stack, &address.to_string()),
+            &settings(stack, &address.to_string(), Change::default()),
             &[("secret", stack.setting("INTROSPECTION_CLIENT_SECRET"))],
         );
         // No answer may name what is behind the gateway (RESP-6, HTTP-19).
         let hapi = stack.setting("HAPI_URL").trim_start_matches("http://").trim_end_matches("/fhir");
         let never = [hapi, "ca.uhn", "jetty", "Jetty"];
         let client = Client::new(base, address, gateway.certificate(), &never, findings);
-        Self { stack, tokens: Tokens::of(stack), client, gateway, findings: findings.clone() }
+        let (tokens, logins) = (Tokens::of(stack), Logins::of(stack));
+        Self { stack, tokens, logins, client, gateway, findings: findings.clone() }
+    }
+
+    /// Runs the gateway anew, with other settings.
+    pub fn change(&mut self, change: Change) {
+        let address = address(self.client.base());
+        let text = settings(self.stack, &address.to_string(), change);
+        std::fs::write(self.gateway.folder.join("gateway.toml"), text).expect("the settings are written");
+        self.gateway.restart(&self.findings);
     }
 
     /// Ends the gateway and looks at what it wrote.
     pub fn close(&mut self) {
         self.gateway.close(&self.client, &self.findings);
     }
+}
+
+/// What differs from the usual settings.
+#[derive(Clone, Copy, Default)]
+pub struct Change {
+    /// Keys that stand above all tables.
+    pub top: &'static str,
+    /// Further tables.
+    pub tables: &'static str,
 }
 
 /// Loopback, and the port of the public base.
@@ -51,7 +71,7 @@ fn address(base: &str) -> SocketAddr {
 }
 
 /// What `deploy/reference/gateway.toml` says, for the ports in use.
-fn settings(stack: &Stack, listen: &str) -> String {
+fn settings(stack: &Stack, listen: &str, change: Change) -> String {
     let base = stack.setting("PFORTE_PUBLIC_URL");
     let client = format!(
         r#"client = {{ id = "{}", auth = "client_secret_basic", secret_file = "secret" }}"#,
@@ -59,6 +79,7 @@ fn settings(stack: &Stack, listen: &str) -> String {
     );
     format!(
         r#"
+{top}
 [server]
 listen = "{listen}"
 public_url = "{base}"
@@ -90,7 +111,11 @@ origins = ["https://app.example"]
 [telemetry]
 log = "debug"
 log_format = "json"
+
+{tables}
 "#,
+        top = change.top,
+        tables = change.tables,
         hapi = stack.setting("HAPI_URL"),
         keycloak = stack.setting("KEYCLOAK_ISSUER"),
         oidc = stack.setting("OIDC_ISSUER"),

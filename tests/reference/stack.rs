@@ -160,6 +160,35 @@ impl<'a> Tokens<'a> {
     }
 }
 
+/// Tokens of people by authorization code and PKCE, so that a part logs each in once for each scope.
+pub struct Logins<'a> {
+    stack: &'a Stack,
+    known: Mutex<HashMap<Vec<String>, String>>,
+}
+
+impl<'a> Logins<'a> {
+    /// Nobody yet.
+    pub fn of(stack: &'a Stack) -> Self {
+        Self { stack, known: Mutex::default() }
+    }
+
+    /// A JWT of Keycloak, whose realm must have each of these scopes.
+    pub fn jwt(&self, user: &str, scope: &str) -> String {
+        self.kept(&["--user", user, "--scope", scope])
+    }
+
+    /// An opaque token of oidc-provider, which knows every well-formed scope, for another client.
+    pub fn opaque(&self, user: &str, scope: &str) -> String {
+        self.kept(&["--server", "oidc", "--client", "opaque-app", "--user", user, "--scope", scope])
+    }
+
+    fn kept(&self, arguments: &[&str]) -> String {
+        let key: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.entry(key).or_insert_with(|| self.stack.login(arguments)).clone()
+    }
+}
+
 fn access_token(answer: &str) -> String {
     let answer: Value = serde_json::from_str(answer).expect("a token response");
     answer["access_token"].as_str().expect("an access token").to_owned()

@@ -33,7 +33,7 @@ pub async fn accepted(house: &mut House<'_>) {
     constrained(house).await;
 }
 
-/// Constrained grants are refused until they are enforced: patient/, a patient who is the user, parameters.
+/// Grants in part, of every kind of token: patient/, a patient who is the user, parameters.
 async fn constrained(house: &House<'_>) {
     let (stack, client) = (house.stack, house.client.clone());
     let patient = stack.login(&["--user", "patient-in", "--scope", "openid launch/patient patient/*.rs"]);
@@ -44,16 +44,19 @@ async fn constrained(house: &House<'_>) {
         Some(token) => token,
         None => stack.opaque(vital).await,
     };
-    for (token, words) in [(&patient, "patient/"), (&own, "user/ of a patient"), (&granular, "granular")] {
-        let answer = client.ask("GET", "Observation/obs-vital-enc-1").bearer(token).with(words).send().await;
-        answer.refused(403, "constrained_grant");
-        client
-            .ask("GET", "Observation?code=8867-4")
-            .bearer(token)
-            .with(words)
-            .send()
-            .await
-            .refused(403, "constrained_grant");
+    let opaque = house.logins.opaque("patient-in", "launch/patient patient/*.rs");
+    let cases = [
+        (&patient, "patient/", "obs-lab-enc-3"),
+        (&opaque, "patient/, opaque", "obs-lab-enc-3"),
+        (&own, "user/ of a patient", "obs-lab-enc-3"),
+        (&granular, "granular", "obs-lab-enc-1"),
+    ];
+    for (token, words, outside) in cases {
+        let ask = |target: &str| client.ask("GET", target).bearer(token).with(words);
+        ask("Observation/obs-vital-enc-1").send().await.is(200).holds("8867-4");
+        ask(&format!("Observation/{outside}")).send().await.refused(404, "not_found");
+        let found = ask("Observation?_count=100").send().await;
+        found.is(200).only(&["Observation"]).holds("obs-vital-enc-1").lacks(outside);
     }
     let nobody = stack.login(&["--user", "nobody", "--scope", "openid launch/patient patient/*.rs"]);
     client
