@@ -1,5 +1,7 @@
 //! The one path of a request: read the head, find out who asks, decide, send, check, record, answer.
 
+mod inquire;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,10 +28,9 @@ use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
 use crate::listener::{Connection, Refusal, Service};
-use crate::policy::{Denial, Facts, Question as Inquiry, Refused, SealKey, Stored};
+use crate::policy::{Facts, Question as Inquiry, SealKey, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
-use crate::rewrite::Outbound;
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, Presented, Reading, TokenError};
 use crate::upstream::headers::Ours;
@@ -272,105 +273,6 @@ impl Gateway {
                 Err(rejection)
             }
         }
-    }
-
-    /// Asks for the parts of a search that became several, and shows them as one (SCOPE-44).
-    async fn unite(
-        &self,
-        mut union: release::Union<'_>,
-        passage: &Passage,
-        (ours, record): (&Ours, &mut Record),
-    ) -> Result<Answered, Rejection> {
-        let mut facts = passage.facts.clone();
-        while let Some((at, part)) = union.wants() {
-            let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
-            let outbound = self.route.part(passage, part).ok_or_else(wrong)?;
-            let answer = self.answer_to(&outbound, ours).await?;
-            let terms = self.route.terms(passage, record.now());
-            let questions = release::questions(&answer, &passage.duties, &terms);
-            self.gather(questions, ours, &mut facts).await?;
-            let terms = release::Terms { facts: &facts, ..terms };
-            record.answer(&answer);
-            union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
-        }
-        let terms = release::Terms { facts: &facts, ..self.route.terms(passage, record.now()) };
-        let released = union.finish(&passage.own, &terms).map_err(Rejection::Withheld)?;
-        Ok(whole(released.into_parts(), Content::Altered))
-    }
-
-    /// Decides, and asks the backend what the decision rests on until it is made.
-    async fn pass(
-        &self,
-        question: Question,
-        body: Bytes,
-        caller: &Caller,
-        (head, record): (&Parts, &Record),
-    ) -> Result<Passage, Rejection> {
-        let asked = match question {
-            Question::Link { link, method, wanted } => {
-                return self.route.follow(&link, (&method, wanted), caller, record.now());
-            }
-            Question::Fhir(asked) => asked,
-        };
-        let request = self.route.read(*asked, body)?;
-        let mut facts = Facts::default();
-        facts.compartment_search = self.documents.compartment_search();
-        for _ in 0..ROUNDS {
-            let questions = match self.route.pass(&request, caller, &facts)? {
-                Step::Pass(passage) => return Ok(passage),
-                Step::Ask(questions) => questions,
-            };
-            let Caller::Holder(grant) = caller else {
-                return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
-            };
-            let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
-                .map_err(fault)?;
-            self.gather(questions, &ours, &mut facts).await?;
-        }
-        // A decision that never ends is none.
-        Err(Rejection::Denied(Refused { denial: Denial::StoredUnclear, needs: Vec::new() }))
-    }
-
-    /// Asks the backend what a decision or a check rests on.
-    async fn gather(&self, questions: Vec<Inquiry>, ours: &Ours, facts: &mut Facts) -> Result<(), Rejection> {
-        let mut asked: Vec<Inquiry> = Vec::with_capacity(questions.len());
-        for question in questions {
-            if !facts.knows(&question) && !asked.contains(&question) {
-                asked.push(question);
-            }
-        }
-        for question in asked {
-            if let Some(known) = self.contexts.get(&question).await {
-                facts.put_stored(question, known);
-                continue;
-            }
-            let answer = self.answer_to(&self.route.inquire(&question), ours).await?;
-            facts.answered(question.clone(), answer.status, &answer.headers, &answer.body);
-            if let Inquiry::Context(id) = &question
-                && let Some(known) = facts.context(id)
-            {
-                self.contexts.insert(question.clone(), known.clone()).await;
-            }
-        }
-        Ok(())
-    }
-
-    /// Sends one request and reads its answer whole.
-    async fn answer_to(&self, outbound: &Outbound, ours: &Ours) -> Result<Answer, Rejection> {
-        let started = std::time::Instant::now();
-        let response = self.upstream.forward(outbound, ours).await.map_err(fault)?;
-        self.metrics.backend_answered(started.elapsed());
-        let (head, body) = response.into_parts();
-        let body = self.whole_body(body, self.settings.limits.checked_answer_bytes).await?;
-        Ok(Answer { status: head.status, headers: head.headers, body })
-    }
-
-    async fn whole_body(&self, body: UpstreamBody, limit: usize) -> Result<Bytes, Rejection> {
-        collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
-            Unfit::Broken(error) => fault(error),
-            Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
-            Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),
-        })
     }
 
     /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
