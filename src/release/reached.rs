@@ -67,8 +67,9 @@ pub(super) fn came(resource_type: &str, mode: Option<&str>, duty: &SearchDuty) -
         // Nothing is known of what an operation searches.
         _ if duty.searched.is_empty() => Came::Along,
         Some("match") | None if searched => Came::Match,
-        // Nobody asked for it by itself, whatever it is called.
-        Some("match" | "include") | None => Came::Along,
+        // Nobody searched for it (SRCH-28).
+        Some("match") => Came::Uncalled,
+        Some("include") | None => Came::Along,
         Some(_) => Came::Uncalled,
     }
 }

@@ -147,7 +147,7 @@ fn no_other_place_holds_a_foreign_resource() {
         }
         // The neighbours: what is of a granted type all through stays.
         for inner in [nested(&own), nested(&nested(&own)), parameters(&own)] {
-            let body = searchset(&[entry(format, &inner, "match")]);
+            let body = searchset(&[entry(format, &inner, "include")]);
             let shown = shown(&route(), &get(scope, "Observation?code=x"), ok(&body)).unwrap();
             assert_eq!(shown.body, body);
         }
