@@ -435,27 +435,15 @@ fn denial_words(refused: &Refused) -> Words {
         Denial::ContradictoryContext => {
             "The launch encounter of the access token is not one of its launch patient.".to_owned()
         }
-        Denial::MultipleMatches => {
-            let text = "The criteria find more than one resource.";
-            return Words::new(StatusCode::PRECONDITION_FAILED, "multiple-matches", text);
-        }
         Denial::OutsideGrant => {
             "The content, as submitted or as it would become, is not within what the access token permits."
                 .to_owned()
         }
-        Denial::PatchNotApplicable(why) => {
-            let text = format!("The patch cannot be applied: {why}.");
-            return Words::new(StatusCode::UNPROCESSABLE_ENTITY, "processing", text);
-        }
-        Denial::StoredUnclear => {
-            let text = "What is stored could not be read from the FHIR server.";
-            return Words::new(StatusCode::BAD_GATEWAY, "exception", text);
-        }
-        Denial::Unmatched(unmatched) => return unmatched_words(*unmatched),
-        Denial::VersionConflict => {
-            let text = "The stored version is not the one that the request names.";
-            return Words::new(StatusCode::PRECONDITION_FAILED, "conflict", text);
-        }
+        denial @ (Denial::MultipleMatches
+        | Denial::PatchNotApplicable(_)
+        | Denial::StoredUnclear
+        | Denial::Unmatched(_)
+        | Denial::VersionConflict) => return stored_words(denial),
         Denial::InsufficientScope => insufficient(refused),
         Denial::Link => "This link was not made for this access token, or is no longer valid.".to_owned(),
         Denial::MalformedScope { scope, error } => format!("The scope {scope} grants nothing: {error}."),
@@ -473,6 +461,45 @@ fn denial_words(refused: &Refused) -> Words {
         }
     };
     Words::new(StatusCode::FORBIDDEN, "forbidden", text)
+}
+
+/// Refusals that rest on what is stored.
+fn stored_words(denial: &Denial) -> Words {
+    match denial {
+        Denial::MultipleMatches => {
+            let text = "The criteria find more than one resource.";
+            Words::new(StatusCode::PRECONDITION_FAILED, "multiple-matches", text)
+        }
+        Denial::PatchNotApplicable(why) => {
+            let text = format!("The patch cannot be applied: {why}.");
+            Words::new(StatusCode::UNPROCESSABLE_ENTITY, "processing", text)
+        }
+        Denial::Unmatched(unmatched) => unmatched_words(*unmatched),
+        Denial::VersionConflict => {
+            let text = "The stored version is not the one that the request names.";
+            Words::new(StatusCode::PRECONDITION_FAILED, "conflict", text)
+        }
+        Denial::Anonymous
+        | Denial::AuditProtected
+        | Denial::Chain { .. }
+        | Denial::Constrained
+        | Denial::ContradictoryContext
+        | Denial::Entry { .. }
+        | Denial::InsufficientScope
+        | Denial::Link
+        | Denial::MalformedScope { .. }
+        | Denial::NoLaunchPatient
+        | Denial::OperationReserved { .. }
+        | Denial::OperationUnknown { .. }
+        | Denial::OutsideGrant
+        | Denial::Parameter { .. }
+        | Denial::Provenance
+        | Denial::StoredUnclear
+        | Denial::Subscription => {
+            let text = "What is stored could not be read from the FHIR server.";
+            Words::new(StatusCode::BAD_GATEWAY, "exception", text)
+        }
+    }
 }
 
 fn insufficient(refused: &Refused) -> String {

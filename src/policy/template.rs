@@ -47,9 +47,10 @@ fn values(name: &str, grant: &Grant) -> Option<Vec<String>> {
         }
         _ => {}
     }
-    let values: Vec<String> = match grant.claims().get(name)? {
-        Value::Array(items) => items.iter().map(text).collect::<Option<_>>()?,
-        single => vec![text(single)?],
+    let claim = grant.claims().get(name)?;
+    let values: Vec<String> = match claim.as_array() {
+        Some(items) => items.iter().map(text).collect::<Option<_>>()?,
+        None => vec![text(claim)?],
     };
     (!values.is_empty()).then_some(values)
 }
