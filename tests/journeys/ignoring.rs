@@ -273,41 +273,12 @@ async fn writes_change_nothing_of_others() {
                 "code=8867-4",
                 "no-such=1",
             ] {
-                let target = format!("Observation?{criteria}");
-                let own_text = observation("Patient/pat-01", "overwritten");
-                let mut named = own_text.clone();
-                named["id"] = json!("obs-02-4");
-                let change = json!([{"op": "replace", "path": "/valueString", "value": "overwritten"}]);
-                let taken =
-                    json!([{"op": "replace", "path": "/subject", "value": {"reference": "Patient/pat-01"}}]);
-                let asked = [
-                    deaf.ask("PUT", &target, grant).json(&own_text),
-                    deaf.ask("PUT", &target, grant).json(&named),
-                    deaf.ask("PUT", &target, grant).json(&observation("Patient/pat-02", "overwritten")),
-                    deaf.ask("PATCH", &target, grant).body(PATCH, change.to_string()),
-                    deaf.ask("PATCH", &target, grant).body(PATCH, taken.to_string()),
-                    deaf.ask("DELETE", &target, grant),
-                    deaf.ask("POST", "Observation", grant).json(&own_text).field("if-none-exist", criteria),
-                ];
-                for asked in asked {
-                    own(&asked.with(criteria).send().await);
-                }
-                let entries = json!([
-                    {"request": {"method": "DELETE", "url": target}},
-                    {"request": {"method": "PUT", "url": target}, "resource": own_text},
-                    {"request": {"method": "POST", "url": "Observation", "ifNoneExist": criteria}, "resource": own_text},
-                ]);
-                for entry in entries.as_array().into_iter().flatten() {
-                    for kind in ["batch", "transaction"] {
-                        let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": [entry]});
-                        own(&deaf.ask("POST", "", grant).json(&bundle).with(criteria).send().await);
-                    }
-                }
+                conditional_writes(&deaf, grant, criteria).await;
             }
-            for (method, place) in [("PUT", "Observation/obs-02-4"), ("DELETE", "Observation/obs-02-4")] {
+            for method in ["PUT", "DELETE"] {
                 let mut taken = observation("Patient/pat-01", "overwritten");
                 taken["id"] = json!("obs-02-4");
-                let asked = deaf.ask(method, place, grant);
+                let asked = deaf.ask(method, "Observation/obs-02-4", grant);
                 let asked = if method == "PUT" { asked.json(&taken) } else { asked };
                 own(&asked.send().await).one_of(&[403, 404]);
             }
@@ -327,6 +298,39 @@ async fn writes_change_nothing_of_others() {
         let changed: Vec<_> = before.iter().filter(|it| !after.contains(it)).map(|(id, _)| id).collect();
         deaf.house.findings.check(changed.is_empty(), format!("{trouble:?}: {changed:?} were changed"));
         deaf.house.close();
+    }
+}
+
+/// Every conditional write with these criteria, alone and in a Bundle.
+async fn conditional_writes(deaf: &Deaf, grant: &(&'static str, String), criteria: &str) {
+    let target = format!("Observation?{criteria}");
+    let mine = observation("Patient/pat-01", "overwritten");
+    let mut named = mine.clone();
+    named["id"] = json!("obs-02-4");
+    let change = json!([{"op": "replace", "path": "/valueString", "value": "overwritten"}]);
+    let taken = json!([{"op": "replace", "path": "/subject", "value": {"reference": "Patient/pat-01"}}]);
+    let asked = [
+        deaf.ask("PUT", &target, grant).json(&mine),
+        deaf.ask("PUT", &target, grant).json(&named),
+        deaf.ask("PUT", &target, grant).json(&observation("Patient/pat-02", "overwritten")),
+        deaf.ask("PATCH", &target, grant).body(PATCH, change.to_string()),
+        deaf.ask("PATCH", &target, grant).body(PATCH, taken.to_string()),
+        deaf.ask("DELETE", &target, grant),
+        deaf.ask("POST", "Observation", grant).json(&mine).field("if-none-exist", criteria),
+    ];
+    for asked in asked {
+        own(&asked.with(criteria).send().await);
+    }
+    let post = json!({"method": "POST", "url": "Observation", "ifNoneExist": criteria});
+    for entry in [
+        json!({"request": {"method": "DELETE", "url": target}}),
+        json!({"request": {"method": "PUT", "url": target}, "resource": mine}),
+        json!({"request": post, "resource": mine}),
+    ] {
+        for kind in ["batch", "transaction"] {
+            let bundle = json!({"resourceType": "Bundle", "type": kind, "entry": [entry]});
+            own(&deaf.ask("POST", "", grant).json(&bundle).with(criteria).send().await);
+        }
     }
 }
 

@@ -93,45 +93,7 @@ async fn creates(house: &House<'_>, desk: &Desk) {
         desk.ask(house, "POST", "Observation").json(&desk.about(OWN, "own")).with("own").send().await;
     answer.is(201).has("location", &format!("{}/Observation/", house.client.base()));
     let before = desk.count(house).await;
-    let with = |name: &str, value: Value| {
-        let mut record = desk.about(OWN, "mixed");
-        record[name] = value;
-        record
-    };
-    let contained = json!([{"resourceType": "Patient", "id": "p"}]);
-    let mut within = with("contained", contained);
-    within["subject"] = json!({"reference": "#p"});
-    let identifier = json!({"system": "https://hospital.example/mrn", "value": "MRN-0002"});
-    let cases = [
-        ("another's", desk.about(OTHER, "x")),
-        ("nobody's", with("subject", Value::Null)),
-        ("no reference", with("subject", json!({"display": "Ida"}))),
-        (
-            "an identifier beside the reference",
-            with("subject", json!({"reference": OWN, "identifier": identifier})),
-        ),
-        ("an identifier alone", with("subject", json!({"identifier": identifier}))),
-        ("performed by another", with("performer", json!([{"reference": OTHER}]))),
-        ("about another, performed by the own", {
-            let mut record = desk.about(OTHER, "x");
-            record["performer"] = json!([{"reference": OWN}]);
-            record
-        }),
-        ("about nobody, performed by the own", {
-            let mut record = with("performer", json!([{"reference": OWN}]));
-            record["subject"] = Value::Null;
-            record
-        }),
-        ("contained", within),
-        ("elsewhere", desk.about("https://elsewhere.example/fhir/Patient/pat-in", "x")),
-        ("an id that begins so", desk.about("Patient/pat-in-2", "x")),
-    ];
-    for (words, mut record) in cases {
-        if record["subject"].is_null()
-            && let Some(map) = record.as_object_mut()
-        {
-            map.remove("subject");
-        }
+    for (words, record) in outside(desk) {
         let answer = desk.ask(house, "POST", "Observation").json(&record).with(words).send().await;
         answer.refused(403, "outside_grant");
     }
@@ -150,6 +112,46 @@ async fn creates(house: &House<'_>, desk: &Desk) {
     house
         .findings
         .check(after == before + 1, format!("refused creates: {before} records before, {after} after"));
+}
+
+/// What is not the launch patient's, or not only, or not for sure.
+fn outside(desk: &Desk) -> Vec<(&'static str, Value)> {
+    let with = |name: &str, value: Value| {
+        let mut record = desk.about(OWN, "mixed");
+        match record.as_object_mut() {
+            Some(map) if value.is_null() => drop(map.remove(name)),
+            _ => record[name] = value,
+        }
+        record
+    };
+    let contained = json!([{"resourceType": "Patient", "id": "p"}]);
+    let mut within = with("contained", contained);
+    within["subject"] = json!({"reference": "#p"});
+    let identifier = json!({"system": "https://hospital.example/mrn", "value": "MRN-0002"});
+    vec![
+        ("another's", desk.about(OTHER, "x")),
+        ("nobody's", with("subject", Value::Null)),
+        ("no reference", with("subject", json!({"display": "Ida"}))),
+        (
+            "an identifier beside the reference",
+            with("subject", json!({"reference": OWN, "identifier": identifier})),
+        ),
+        ("an identifier alone", with("subject", json!({"identifier": identifier}))),
+        ("performed by another", with("performer", json!([{"reference": OTHER}]))),
+        ("about another, performed by the own", {
+            let mut record = desk.about(OTHER, "x");
+            record["performer"] = json!([{"reference": OWN}]);
+            record
+        }),
+        ("about nobody, performed by the own", {
+            let mut record = with("subject", Value::Null);
+            record["performer"] = json!([{"reference": OWN}]);
+            record
+        }),
+        ("contained", within),
+        ("elsewhere", desk.about("https://elsewhere.example/fhir/Patient/pat-in", "x")),
+        ("an id that begins so", desk.about("Patient/pat-in-2", "x")),
+    ]
 }
 
 async fn updates(house: &House<'_>, desk: &Desk) {
@@ -394,52 +396,20 @@ async fn bundle(house: &House<'_>, desk: &Desk, kind: &str, (entries, words): (&
     desk.ask(house, "POST", "").json(&bundle).with(&format!("{kind}: {words}")).send().await
 }
 
+const URN: &str = "urn:uuid:3a2b6d1e-52d5-4c5e-9d1e-0d3f6b0a7c11";
+
+fn named_by_urn(mut entry: Value) -> Value {
+    entry["fullUrl"] = json!(URN);
+    entry
+}
+
 /// All or nothing, `urn:uuid` and conditional references included.
 async fn transactions(house: &House<'_>, desk: &Desk) {
-    const URN: &str = "urn:uuid:3a2b6d1e-52d5-4c5e-9d1e-0d3f6b0a7c11";
     let (own, other) = (desk.stored(house, OWN).await, desk.stored(house, OTHER).await);
     let before = desk.count(house).await;
-    let with_url = |mut entry: Value| {
-        entry["fullUrl"] = json!(URN);
-        entry
-    };
     let fine = || entry("POST", "Observation", Some(desk.about(OWN, "fine")));
-    let about_urn = || entry("POST", "Observation", Some(desk.about(URN, "by urn")));
-    let (_, mut person) = house.stack.hapi("GET", OWN, None).await;
-    person["meta"] = json!({});
-    let mut stranger = person.clone();
-    stranger["id"] = json!("pat-out");
-    let new = json!({"resourceType": "Patient", "name": [{"family": "Nobody"}]});
-    let mrn = |number: u8| format!("Patient?identifier=https://hospital.example/mrn|MRN-000{number}");
-    let refused = [
-        ("another's created", vec![fine(), entry("POST", "Observation", Some(desk.about(OTHER, "x")))]),
-        ("another's updated", vec![fine(), entry("PUT", &other, Some(named(desk.about(OWN, "x"), &other)))]),
-        ("another's deleted", vec![fine(), entry("DELETE", &other, None)]),
-        ("moved away", vec![fine(), entry("PUT", &own, Some(named(desk.about(OTHER, "x"), &own)))]),
-        ("subject of a new Patient", vec![with_url(entry("POST", "Patient", Some(new))), about_urn()]),
-        ("subject of another Patient", vec![with_url(entry("PUT", OTHER, Some(stranger))), about_urn()]),
-        ("urn that leads nowhere", vec![fine(), about_urn()]),
-        (
-            "conditional reference to another",
-            vec![fine(), entry("POST", "Observation", Some(desk.about(&mrn(2), "x")))],
-        ),
-        (
-            "another's by condition",
-            vec![
-                fine(),
-                entry(
-                    "DELETE",
-                    &format!("Observation?_id={}", other.trim_start_matches("Observation/")),
-                    None,
-                ),
-            ],
-        ),
-        (
-            "another type",
-            vec![fine(), entry("POST", "Location", Some(json!({"resourceType": "Location", "name": "x"})))],
-        ),
-    ];
-    for (words, entries) in refused {
+    for (words, wrong) in refused(desk, &own, &other) {
+        let entries: Vec<Value> = std::iter::once(fine()).chain(wrong).collect();
         let answer = bundle(house, desk, "transaction", (&entries, words)).await;
         answer.one_of(&[403, 404]).holds("OperationOutcome").lacks("stored").lacks("Outhwaite");
         let after = desk.count(house).await;
@@ -449,7 +419,10 @@ async fn transactions(house: &House<'_>, desk: &Desk) {
         holds(house, &other, "stored", words).await;
         holds(house, &own, "stored", words).await;
     }
-    let entries = [with_url(entry("PUT", OWN, Some(person))), about_urn()];
+    let (_, mut person) = house.stack.hapi("GET", OWN, None).await;
+    person["meta"] = json!({});
+    let about = entry("POST", "Observation", Some(desk.about(URN, "by urn")));
+    let entries = [named_by_urn(entry("PUT", OWN, Some(person))), about];
     let answer = bundle(house, desk, "transaction", (&entries, "subject of PUT Patient/own")).await;
     answer.is(200).holds("transaction-response");
     let search = format!("Observation?identifier={MARK}|{}&subject={OWN}", desk.mark);
@@ -471,6 +444,31 @@ async fn transactions(house: &House<'_>, desk: &Desk) {
         .findings
         .check(said[0] == said[1], format!("a foreign and an unknown GET in a transaction: {said:?}"));
     cleared(house, desk).await;
+}
+
+/// Entries that a transaction is refused for, also when one beside them is permitted.
+fn refused(desk: &Desk, own: &str, other: &str) -> Vec<(&'static str, Vec<Value>)> {
+    let post = |subject: &str| entry("POST", "Observation", Some(desk.about(subject, "x")));
+    let put = |place: &str, subject: &str| entry("PUT", place, Some(named(desk.about(subject, "x"), place)));
+    let new = json!({"resourceType": "Patient", "name": [{"family": "Nobody"}]});
+    let stranger = json!({"resourceType": "Patient", "id": "pat-out", "name": [{"family": "Nobody"}]});
+    let by_id = format!("Observation?_id={}", other.trim_start_matches("Observation/"));
+    let place = json!({"resourceType": "Location", "name": "x"});
+    vec![
+        ("another's created", vec![post(OTHER)]),
+        ("another's updated", vec![put(other, OWN)]),
+        ("another's deleted", vec![entry("DELETE", other, None)]),
+        ("moved away", vec![put(own, OTHER)]),
+        ("subject of a new Patient", vec![named_by_urn(entry("POST", "Patient", Some(new))), post(URN)]),
+        ("subject of another Patient", vec![named_by_urn(entry("PUT", OTHER, Some(stranger))), post(URN)]),
+        ("urn that leads nowhere", vec![post(URN)]),
+        (
+            "conditional reference to another",
+            vec![post("Patient?identifier=https://hospital.example/mrn|MRN-0002")],
+        ),
+        ("another's by condition", vec![entry("DELETE", &by_id, None)]),
+        ("another type", vec![entry("POST", "Location", Some(place))]),
+    ]
 }
 
 /// Each entry as if alone.

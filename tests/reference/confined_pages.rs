@@ -73,7 +73,7 @@ async fn whole_results(house: &House<'_>) {
     for (target, searches) in cases {
         let expected = expected(house, searches).await;
         let (pages, got) = pages(house, &token, target).await;
-        let unique: BTreeSet<String> = got.iter().map(|it| id(it)).collect();
+        let unique: BTreeSet<String> = got.iter().map(id).collect();
         let fits = unique == expected && got.len() == unique.len() && pages > 1;
         let missing: Vec<_> = expected.difference(&unique).collect();
         let more: Vec<_> = unique.difference(&expected).collect();
