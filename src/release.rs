@@ -221,7 +221,9 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     let outline = outlined(&answer.body, format)?;
     let checked = content(&outline, &answer.body, duties, terms)?;
     let mut headers = fields::shown(&answer.headers, status, terms, fields::Body::Rewritten);
-    if !fields::may_name_record(status, duties, terms, checked.body.is_some()) {
+    let own =
+        matches!(duties.expects, Expects::Written(Some(of)) if outline.root.resource_type == of.as_str());
+    if !fields::may_name_record(status, duties, terms, own && checked.body.is_some()) {
         fields::forget_record(&mut headers);
     }
     if duties.masks.is_some() && fields::is_current(&headers, terms) {

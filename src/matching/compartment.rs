@@ -24,12 +24,17 @@ pub fn belongs(kind: CompartmentKind, id: &str, resource: Element<'_>, site: &Si
     let scene = Scene { root: resource, site };
     codes.iter().any(|code| {
         let Some(expression) = parameter(code, own, site) else { return false };
-        // A subject that is there twice is nobody's: two readers could see two of them (REST-10).
-        let once = SUBJECTS.contains(code) && !may_repeat(site.version, own, code);
         let items = expression.select(resource, scene);
-        items.iter().any(|item| local(item, site) == Some((focus, id)))
-            && !(once && expression.is_crowded(scene))
+        items.iter().any(|item| local(item, site) == Some((focus, id))) && !is_doubled((own, code), scene)
     })
+}
+
+/// Whether the subject that a parameter selects is there twice, where FHIR allows it once: two readers could see two
+/// resources, so it is nobody's (REST-10).
+pub(super) fn is_doubled((own, code): (ResourceType, &str), scene: Scene<'_, '_>) -> bool {
+    SUBJECTS.contains(&code)
+        && !may_repeat(scene.site.version, own, code)
+        && parameter(code, own, scene.site).is_some_and(|expression| expression.is_crowded(scene))
 }
 
 /// Whether a resource may be written into the compartment of this patient: it is the patient, or one of its
@@ -50,8 +55,7 @@ pub fn belongs_by_subject(id: &str, resource: Element<'_>, site: &Site<'_>) -> b
     for code in codes {
         let Some(expression) = parameter(code, own, site) else { return false };
         let role = if SUBJECTS.contains(code) { Role::Subject } else { Role::Participant };
-        let once = role == Role::Subject && !may_repeat(site.version, own, code);
-        if once && expression.is_crowded(scene) {
+        if is_doubled((own, code), scene) {
             return false;
         }
         for item in expression.select(resource, scene) {

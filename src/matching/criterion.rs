@@ -1,6 +1,7 @@
 //! One search parameter with its value, ready to be held against resources.
 
 use super::chain;
+use super::compartment::is_doubled;
 use super::path::{Certainty, Expression, Item, Scene, expression};
 use super::value::{Form, Match, Modifier, Value};
 use super::{Site, Verdict};
@@ -113,7 +114,8 @@ impl Criterion {
     pub fn holds(&self, resource: Element<'_>, site: &Site<'_>) -> Verdict {
         let Some(plan) = &self.plan else { return Verdict::Unknown };
         let same = resource.resource_type() == Some(self.resource.as_str());
-        (same && plan.holds(Scene { root: resource, site })).into()
+        let scene = Scene { root: resource, site };
+        (same && !is_doubled((self.resource, self.parameter.code()), scene) && plan.holds(scene)).into()
     }
 }
 

@@ -167,7 +167,9 @@ fn content(entry: &Entry<'_>, status: StatusCode, case: Case<'_>, mut changes: C
 
 /// Whether the content of an entry is within the grant, so that the record may be named.
 fn shown(entry: &Entry<'_>, case: Case<'_>) -> bool {
-    entry.resource.as_ref().is_some_and(|resource| reached::shows(resource, case.duties.by, case))
+    let Expects::Written(Some(of)) = case.duties.expects else { return false };
+    let own = entry.resource.as_ref().filter(|resource| resource.resource_type == of.as_str());
+    own.is_some_and(|resource| reached::shows(resource, case.duties.by, case))
 }
 
 /// The three digits that `response.status` begins with.
