@@ -17,6 +17,9 @@ use crate::policy::search::{Place, Reached};
 use crate::policy::searches::narrowed;
 use crate::policy::term::{Access, Alternative, Purpose};
 
+/// Stands for the id that a server will give.
+const UNBORN: &str = "new.5d41402abc4b2a76b9719d911017c592.of.no.resource.there.is";
+
 /// What becomes of a write at one instance.
 enum Instance {
     /// It may go on, pinned to this version.
@@ -167,6 +170,11 @@ impl Deciding<'_, '_> {
             return Err(self.unmatched().into());
         }
         let Body::Resource(document) = self.request.body() else { return Err(Denial::OutsideGrant.into()) };
+        if self.request.kind() == Kind::Create {
+            // A server gives a new resource an id of its own, whatever it is sent with: it is nobody's yet (COMP-11).
+            let unborn = with_id(document, UNBORN).ok_or(Denial::OutsideGrant)?;
+            return self.within(&unborn, document.format(), access);
+        }
         self.within(document.bytes(), document.format(), access)
     }
 
