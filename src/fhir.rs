@@ -13,6 +13,7 @@ mod negotiation;
 mod operation;
 pub mod outcome;
 pub mod outline;
+pub mod patch;
 mod query;
 mod request;
 mod target;
@@ -27,6 +28,7 @@ pub use interaction::{
 pub use negotiation::{Wanted, is_utf8};
 pub use operation::{Answer, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved, Row};
 pub use outline::Format;
+pub use patch::PatchError;
 pub use query::{Parameter, QueryError, SearchQuery, decode, split_unescaped};
 pub use request::{Asked, Body, BundleAction, BundleRequest, Conditions, FhirRequest, Reading, Unreadable};
 pub use target::{Target, TargetError};
