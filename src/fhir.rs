@@ -16,6 +16,7 @@ pub mod outline;
 pub mod patch;
 mod query;
 mod request;
+mod splice;
 mod target;
 pub mod xml;
 
@@ -31,4 +32,5 @@ pub use outline::Format;
 pub use patch::PatchError;
 pub use query::{Parameter, QueryError, SearchQuery, decode, split_unescaped};
 pub use request::{Asked, Body, BundleAction, BundleRequest, Conditions, FhirRequest, Reading, Unreadable};
+pub use splice::{replace_values, with_id};
 pub use target::{Target, TargetError};
