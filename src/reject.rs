@@ -470,8 +470,9 @@ fn stored_words(denial: &Denial) -> Words {
             let text = "The criteria find more than one resource.";
             Words::new(StatusCode::PRECONDITION_FAILED, "multiple-matches", text)
         }
-        Denial::PatchNotApplicable(why) => {
-            let text = format!("The patch cannot be applied: {why}.");
+        Denial::PatchNotApplicable(_) => {
+            // Why it cannot would tell what is stored (REST-12).
+            let text = "The patch cannot be applied to what is stored.";
             Words::new(StatusCode::UNPROCESSABLE_ENTITY, "processing", text)
         }
         Denial::Unmatched(unmatched) => unmatched_words(*unmatched),

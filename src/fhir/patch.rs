@@ -181,7 +181,7 @@ fn written(mut resource: Tree, before: Identity) -> Result<Vec<u8>, PatchError> 
     Ok(bytes)
 }
 
-/// Takes out lists without items (FHIR R4 §2.6.2: arrays are never empty).
+/// Takes out lists without items (FHIR R4 §2.1.4 JSON: arrays are never empty).
 fn prune(tree: &mut Tree) {
     match tree {
         Tree::List(items) => items.iter_mut().for_each(prune),
@@ -201,7 +201,10 @@ fn check(tree: &Tree) -> Result<(), PatchError> {
             return Err(EMPTY);
         }
         for (name, member) in members {
+            // ext-1: an extension has a value or extensions.
+            let bare = |it: &Tree| matches!(it.members(), [(only, _)] if only == "url");
             match member {
+                Tree::List(items) if name == "extension" && items.iter().any(bare) => return Err(EMPTY),
                 Tree::Null => return Err(EMPTY),
                 Tree::List(items) => {
                     let twin = name.strip_prefix('_').map_or_else(|| format!("_{name}"), str::to_owned);

@@ -15,9 +15,8 @@ use crate::policy::denial::{Denial, Extent, Need};
 use crate::policy::facts::Stored;
 use crate::policy::permit::{Duties, Expects};
 use crate::policy::search::{Place, named_types};
-use crate::policy::term::{Access, Purpose};
+use crate::policy::term::{Access, Alternative, Purpose};
 use crate::scope::Level as Context;
-use crate::token::UserContext;
 
 /// Operations whose answer at type level is resources, each of which can be checked.
 const ANSWERED_BY_RESOURCES: [&str; 3] = ["$docref", "$lastn", "$match"];
@@ -185,22 +184,18 @@ impl Deciding<'_, '_> {
     /// Whether every parameter that says whose data it is about says the grant's own patient (OPS-4).
     fn names_no_other(&self, input: &SearchQuery) -> Option<()> {
         let holder = self.needs.holder();
-        let user = match holder.grant().user() {
-            UserContext::Local(user) if user.kind().as_str() == "Patient" => Some(user.id()),
-            UserContext::Absent | UserContext::Foreign(_) | UserContext::Invalid | UserContext::Local(_) => {
-                None
-            }
-        };
-        let own: Vec<&str> = holder.grant().patient().into_iter().chain(user).collect();
         let about = |code: &str| matches!(code, "patient" | "subject");
-        let bound = self.needs.iter().any(|need| {
-            need.resource.is_some_and(|resource| {
-                let access = holder.access(resource, &need.letters);
-                let alternatives = access.alternatives();
-                let kind = crate::fhir::CompartmentKind::Patient;
-                !alternatives.is_empty() && alternatives.iter().all(|a| a.confined_to(kind))
-            })
-        });
+        // Whose compartments every way to it leads through; none where one leads past them.
+        let mut own: Vec<String> = Vec::new();
+        let mut bound = false;
+        for need in self.needs.iter() {
+            let Some(resource) = need.resource else { continue };
+            let access = holder.access(resource, &need.letters);
+            let patients: Vec<Option<&str>> =
+                access.alternatives().iter().map(Alternative::patient).collect();
+            bound |= !patients.is_empty() && patients.iter().all(Option::is_some);
+            own.extend(patients.into_iter().flatten().map(str::to_owned));
+        }
         if !bound {
             return Some(());
         }
@@ -209,7 +204,8 @@ impl Deciding<'_, '_> {
             let relative =
                 value.strip_prefix(&holder.rules().public_base).and_then(|rest| rest.strip_prefix('/'));
             let relative = relative.unwrap_or(value);
-            own.contains(&relative.strip_prefix("Patient/").unwrap_or(relative))
+            let id = relative.strip_prefix("Patient/").unwrap_or(relative);
+            own.iter().any(|own| own == id)
         };
         // What is submitted to be judged is judged as such.
         let submits = |need: &Need| need.letters.iter().any(|l| !matches!(l, Letter::Read | Letter::Search));

@@ -122,6 +122,15 @@ impl Alternative {
         verdict
     }
 
+    /// The patient whose compartment it demands, among other things.
+    #[must_use]
+    pub fn patient(&self) -> Option<&str> {
+        self.terms.iter().find_map(|term| match term {
+            Term::Compartment(CompartmentKind::Patient, id) => Some(id.as_str()),
+            Term::Compartment(..) | Term::Matches(_) => None,
+        })
+    }
+
     /// Whether it demands a compartment of this kind, among other things.
     #[must_use]
     pub fn confined_to(&self, kind: CompartmentKind) -> bool {

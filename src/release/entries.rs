@@ -257,8 +257,8 @@ fn denied(denial: &Denial) -> (StatusCode, &'static str, String) {
             let text = "The criteria find more than one resource.".to_owned();
             return (StatusCode::PRECONDITION_FAILED, "multiple-matches", text);
         }
-        Denial::PatchNotApplicable(why) => {
-            let text = format!("The patch cannot be applied: {why}.");
+        Denial::PatchNotApplicable(_) => {
+            let text = "The patch cannot be applied to what is stored.".to_owned();
             return (StatusCode::UNPROCESSABLE_ENTITY, "processing", text);
         }
         Denial::StoredUnclear => {

@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use super::naming::{DataType, Held, Site};
+use super::naming::{Choice, DataType, Held, Site};
 use super::parameters::{Operation, Value, read};
 use super::path::{Path, Step};
 use super::select::{Found, Hop, Reading, Selector};
@@ -38,7 +38,7 @@ struct Patching<'r> {
 struct Place {
     hops: Vec<Hop>,
     site: Rc<Site>,
-    choice: Option<DataType>,
+    choice: Option<Choice>,
 }
 
 impl Patching<'_> {
@@ -93,18 +93,13 @@ impl Patching<'_> {
         if key != name {
             return Err(PatchError::unsupported(name, "a list, which no choice is"));
         }
-        let mut fresh = Vec::new();
-        let items = match place.site.held(members, name)? {
-            Some(held) => list(members, &held, name, &tree)?,
-            None => &mut fresh,
-        };
+        // HAPI keeps what it has deleted as an empty element, which it then takes for the first item.
+        let held = place.site.held(members, name)?.ok_or_else(|| PatchError::missing(&path.text))?;
+        let items = list(members, &held, name, &tree)?;
         if index > items.len() {
             return Err(PatchError::index(&path.text, index));
         }
         items.insert(index, tree);
-        if !fresh.is_empty() {
-            members.push((key, Tree::List(fresh)));
-        }
         Ok(())
     }
 
@@ -134,11 +129,7 @@ impl Patching<'_> {
                 return Err(PatchError::unsupported(&path.text, "which item of the list to delete"));
             }
             let Some(Tree::List(items)) = down(self.resource, parents) else { return Err(empties()) };
-            let alike = items.get(at).map_or(0, |item| items.iter().filter(|other| item.same(other)).count());
-            if alike != 1 {
-                return Err(PatchError::ambiguous(&path.text));
-            }
-            if items.len() > 1 {
+            if items.len() > 1 && at < items.len() {
                 items.remove(at);
                 return Ok(());
             }
@@ -177,10 +168,10 @@ impl Patching<'_> {
         fits(&place, &tree)?;
         let (last, parents) = place.hops.split_last().ok_or(PatchError::Identity)?;
         let target = match (down(self.resource, parents), *last) {
-            (Some(Tree::List(items)), Hop::Item(at)) => item(items, at, (path, of))?,
+            (Some(Tree::List(items)), Hop::Item(at)) => items.get_mut(at),
             (Some(Tree::Object(members)), Hop::Member(at)) => {
-                if place.choice.is_some_and(|before| before != of) {
-                    rename(members, at, (place.choice, of))?;
+                if let Some(choice) = place.choice.filter(|before| before.of != of) {
+                    rename(members, at, (choice, of))?;
                 }
                 members.get_mut(at).map(|(_, member)| member)
             }
@@ -195,28 +186,13 @@ impl Patching<'_> {
     }
 }
 
-/// The item to replace. HAPI replaces all items of a list of primitives when the type of the value is not exactly the
-/// list's, which is known of the parts of names and addresses.
-fn item<'t>(
-    items: &'t mut [Tree],
-    at: usize,
-    (path, of): (&Path, DataType),
-) -> Result<Option<&'t mut Tree>, PatchError> {
-    let text = matches!(path.last_name(), "given" | "line" | "prefix" | "suffix") && of.suffix == "String";
-    if of.primitive && items.len() > 1 && !text {
-        return Err(PatchError::unsupported(&path.text, "delete and insert, in a list of primitives"));
-    }
-    Ok(items.get_mut(at))
-}
-
 /// Gives a choice the name of its new type.
-fn rename(
-    members: &mut [Member],
-    at: usize,
-    (before, of): (Option<DataType>, DataType),
-) -> Result<(), PatchError> {
+fn rename(members: &mut [Member], at: usize, (choice, of): (Choice, DataType)) -> Result<(), PatchError> {
     let Some(key) = members.get(at).map(|(key, _)| key.clone()) else { return Ok(()) };
-    let base = before.and_then(|before| key.strip_suffix(before.suffix)).unwrap_or(&key);
+    let base = key.strip_suffix(choice.of.suffix).unwrap_or(&key);
+    if !choice.takes(of) {
+        return Err(PatchError::unsupported(base, "a value of a type that the choice has"));
+    }
     let renamed = format!("{base}{}", of.suffix);
     if find(members, &format!("_{key}"))?.is_some() || find(members, &renamed)?.is_some() {
         return Err(PatchError::ambiguous(base));

@@ -22,13 +22,32 @@ pub(super) struct DataType {
     pub(super) primitive: bool,
 }
 
+/// What a choice is, and what it could be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Choice {
+    pub(super) of: DataType,
+    types: &'static str,
+}
+
 /// A child that is there, in JSON.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Held {
     /// Its place among the members.
     pub(super) place: usize,
-    /// The type of a choice.
-    pub(super) choice: Option<DataType>,
+    /// What it is, when it is a choice.
+    pub(super) choice: Option<Choice>,
+}
+
+impl Choice {
+    /// Whether it may be of that type.
+    pub(super) fn takes(self, of: DataType) -> bool {
+        takes(self.types, of)
+    }
+}
+
+/// HAPI takes a `code` where only a `string` may stand, and writes a string.
+fn takes(types: &str, of: DataType) -> bool {
+    types == "*" || types.split(' ').any(|name| name == of.suffix)
 }
 
 impl DataType {
@@ -77,9 +96,9 @@ impl Site {
         Ok(Self { version, path: name.to_owned() })
     }
 
-    /// Where the child of a name stands; `choice` is its type when it is a choice.
-    pub(super) fn child(&self, name: &str, choice: Option<DataType>) -> Self {
-        let path = match choice {
+    /// Where the child of a name stands; `of` is its type when it is a choice.
+    pub(super) fn child(&self, name: &str, of: Option<DataType>) -> Self {
+        let path = match of {
             Some(found) => found.suffix.to_owned(),
             None if matches!(name, "extension" | "modifierExtension") => "Extension".to_owned(),
             None => format!("{}.{name}", self.path),
@@ -101,21 +120,25 @@ impl Site {
         Self::resource(self.version, name)
     }
 
-    fn is_choice(&self, name: &str) -> bool {
+    /// The types of a choice; `None` for what is no choice.
+    fn types(&self, name: &str) -> Option<&'static str> {
         let path = format!("{}.{name}", self.path);
         let own = match self.version {
             FhirVersion::R4 => choices::R4,
             FhirVersion::R4B => choices::R4B,
             FhirVersion::R5 => choices::R5,
         };
-        [choices::ALL, own].into_iter().any(|list| list.binary_search(&path.as_str()).is_ok())
+        [choices::ALL, own].into_iter().find_map(|list| {
+            let at = list.binary_search_by(|(choice, _)| (*choice).cmp(&path)).ok()?;
+            list.get(at).map(|(_, types)| *types)
+        })
     }
 
     /// Refuses `valueQuantity` for `value`: some servers know both names, some one.
     fn spelled(&self, name: &str) -> Result<(), PatchError> {
         let types = choices::COMPLEX.iter().chain(choices::PRIMITIVE);
         let mut bases = types.filter_map(|suffix| name.strip_suffix(suffix));
-        if bases.any(|base| self.is_choice(base)) {
+        if bases.any(|base| self.types(base).is_some()) {
             return Err(PatchError::unsupported(name, "the name of the choice without its type"));
         }
         Ok(())
@@ -124,17 +147,17 @@ impl Site {
     /// What a child of this name and type is called in JSON.
     pub(super) fn key(&self, name: &str, of: Option<DataType>) -> Result<String, PatchError> {
         self.spelled(name)?;
-        match of {
-            _ if !self.is_choice(name) => Ok(name.to_owned()),
-            Some(of) => Ok(format!("{name}{}", of.suffix)),
-            None => Err(PatchError::unsupported(name, "a value of one data type for a choice")),
+        match (self.types(name), of) {
+            (None, _) => Ok(name.to_owned()),
+            (Some(types), Some(of)) if takes(types, of) => Ok(format!("{name}{}", of.suffix)),
+            (Some(_), _) => Err(PatchError::unsupported(name, "a value of a type that the choice has")),
         }
     }
 
     /// The child of this name among the members of an object.
     pub(super) fn held(&self, members: &[Member], name: &str) -> Result<Option<Held>, PatchError> {
         self.spelled(name)?;
-        if !self.is_choice(name) {
+        let Some(types) = self.types(name) else {
             let place = find(members, name)?;
             if place.is_none() && find(members, &format!("_{name}"))?.is_some() {
                 return Err(PatchError::unsupported(
@@ -143,12 +166,12 @@ impl Site {
                 ));
             }
             return Ok(place.map(|place| Held { place, choice: None }));
-        }
+        };
         let mut found = None;
         for (place, (key, _)) in members.iter().enumerate() {
             let bare = key.strip_prefix('_').unwrap_or(key);
             let Some((head, suffix)) = bare.split_at_checked(name.len()) else { continue };
-            let Some(choice) = DataType::of(suffix).filter(|_| head.eq_ignore_ascii_case(name)) else {
+            let Some(of) = DataType::of(suffix).filter(|_| head.eq_ignore_ascii_case(name)) else {
                 continue;
             };
             let companion = key.starts_with('_');
@@ -158,7 +181,7 @@ impl Site {
             if companion || head != name || found.is_some() {
                 return Err(PatchError::ambiguous(name));
             }
-            found = Some(Held { place, choice: Some(choice) });
+            found = Some(Held { place, choice: Some(Choice { of, types }) });
         }
         Ok(found)
     }

@@ -122,11 +122,6 @@ impl Path {
         Ok(())
     }
 
-    /// The last element name in it.
-    pub(super) fn last_name(&self) -> &str {
-        self.steps.iter().rev().find_map(Step::name).unwrap_or_default()
-    }
-
     fn groups(&self) -> Result<Vec<Group<'_>>, PatchError> {
         let mut groups: Vec<Group<'_>> = Vec::new();
         let mut at = 0;

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::naming::{DataType, Held, Site};
+use super::naming::{Choice, Held, Site};
 use super::path::{Condition, Step};
 use super::tree::{Tree, find};
 use super::{PatchError, VISITS};
@@ -20,8 +20,8 @@ pub(super) struct Found<'t> {
     pub(super) tree: &'t Tree,
     pub(super) hops: Vec<Hop>,
     pub(super) site: Rc<Site>,
-    /// Its type, when it is a choice.
-    pub(super) choice: Option<DataType>,
+    /// What it is, when it is a choice.
+    pub(super) choice: Option<Choice>,
 }
 
 /// How a list is understood when a filter by position stands before further names.
@@ -91,7 +91,8 @@ impl Selector {
                     found.into_iter().skip(*index).take(1).collect()
                 }
                 Step::Last => found.pop().into_iter().collect(),
-                Step::OfType(name) => match found.iter().all(|it| it.choice.is_some_and(|it| it.is(name))) {
+                Step::OfType(name) => match found.iter().all(|it| it.choice.is_some_and(|it| it.of.is(name)))
+                {
                     true => found,
                     false => return Err(PatchError::unsupported(name, "the type that the element has")),
                 },
@@ -179,13 +180,13 @@ impl Selector {
         &self,
         parent: &Found<'_>,
         (name, tree): (&str, &Tree),
-        choice: Option<DataType>,
+        choice: Option<Choice>,
     ) -> Result<Site, PatchError> {
         match tree.member("resourceType").and_then(Tree::text) {
             Some(held) if matches!(name, "contained" | "outcome" | "resource") => {
                 parent.site.held_resource(held)
             }
-            _ => Ok(parent.site.child(name, choice)),
+            _ => Ok(parent.site.child(name, choice.map(|it| it.of))),
         }
     }
 
