@@ -6,6 +6,8 @@
 
 #[path = "release/answers.rs"]
 mod answers;
+#[path = "release/asked.rs"]
+mod asked;
 #[path = "release/batches.rs"]
 mod batches;
 #[path = "release/faults.rs"]

@@ -568,3 +568,35 @@ fn links_are_asked_again() {
         assert_eq!(allowed(&decision), followed, "{method} {claims}: {decision:?}");
     }
 }
+
+/// CTX-8: a launch encounter of another patient makes `patient/` scopes unusable, and those only.
+#[test]
+fn contradictory_contexts() {
+    let mut restricting = rules();
+    restricting.patient.encounter = EncounterContext::Restrict;
+    let r4 = |name| FhirVersion::R4.resource_type(name).expect("a type");
+    let encounter = |patient: &str| {
+        format!(r#"{{"resourceType":"Encounter","id":"e1","subject":{{"reference":"Patient/{patient}"}}}}"#)
+    };
+    let decided = |scope: &str, stored: Option<String>| {
+        let claims = json!({"scope": scope, "patient": "p1", "encounter": "e1"});
+        let target = Target::relative("Condition").expect("a target");
+        let asked = Asked::classify(FhirVersion::R4, &Method::GET, target, &HeaderMap::new());
+        let reading = Reading { version: FhirVersion::R4, public_base: "", bundle_entries: 1 };
+        let request = asked.expect("asked").with_body(Bytes::new(), reading).expect("read");
+        let mut facts = Facts::default();
+        if let Some(stored) = stored {
+            let version = Version::new((stored.into(), crate::fhir::Format::Json), r4("Encounter"), None);
+            let version = version.expect("an Encounter");
+            facts.put_stored(Question::Context("e1".into()), Stored::Present(version.into()));
+        }
+        decide(&request, &holder(claims, &restricting), &restricting, &facts)
+    };
+    let patients = "patient/Condition.rs";
+    assert_eq!(decided(patients, None), Decision::Ask(vec![Question::Context("e1".into())]));
+    assert!(allowed(&decided(patients, Some(encounter("p1")))));
+    let Decision::Deny(refused) = decided(patients, Some(encounter("p2"))) else { panic!("permitted") };
+    assert_eq!(refused.denial, Denial::ContradictoryContext);
+    // Nothing of the launch context is used here, so nothing is asked.
+    assert!(allowed(&decided("system/Condition.rs", None)));
+}
