@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 
 use crate::fhir::FhirVersion;
 
-pub use compartment::{belongs, belongs_by_subject, denoted, references, subject_parameters};
+pub use compartment::{belongs, belongs_by_subject, denoted, references};
 pub use criterion::{Criterion, Means, Unusable};
 pub use order::{SortKey, sort_key};
 
@@ -80,5 +80,7 @@ impl From<bool> for Verdict {
     }
 }
 
+#[cfg(test)]
+use compartment::subject_parameters;
 #[cfg(test)]
 mod tests;

@@ -14,6 +14,8 @@ use url::Url;
 use crate::fhir::FhirVersion;
 use crate::policy::{Rules, SealKey};
 
+pub use crate::policy::CompartmentSearch;
+
 /// Every capability of SMART App Launch 2.2; others are full URIs (DISC-7).
 pub const CAPABILITIES: [&str; 20] = [
     "authorize-post",
@@ -162,17 +164,6 @@ pub enum BackendCredentials {
     Forward,
     /// No credentials.
     None,
-}
-
-/// Whether compartment searches are asked of the backend.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CompartmentSearch {
-    /// As its CapabilityStatement tells.
-    Auto,
-    /// Never.
-    No,
-    /// Always.
-    Yes,
 }
 
 /// Header names that carry the caller's identity to the backend.

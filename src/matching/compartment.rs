@@ -104,8 +104,8 @@ pub fn references(
 }
 
 /// Those of a type's compartment parameters that say whose the record is (COMP-10).
-#[must_use]
-pub fn subject_parameters(version: FhirVersion, resource: ResourceType) -> Vec<&'static str> {
+#[cfg(test)]
+pub(super) fn subject_parameters(version: FhirVersion, resource: ResourceType) -> Vec<&'static str> {
     let codes = version.compartment_parameters(CompartmentKind::Patient, resource).unwrap_or_default();
     codes.iter().copied().filter(|code| SUBJECTS.contains(code)).collect()
 }

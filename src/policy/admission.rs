@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::fhir::{FhirVersion, Letter, ResourceType};
+use crate::fhir::{Letter, ResourceType};
 use crate::policy::reach::Holder;
 use crate::policy::term::Access;
 
@@ -18,7 +18,6 @@ pub enum Admit {
 /// What the grant reaches of each type, by reading and by searching.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admission {
-    version: FhirVersion,
     /// Sorted by type; types of which nothing is reached are not there.
     types: Vec<(ResourceType, Access, Access)>,
     /// Instances that were found to be reached by other means than their content (OPS-40).
@@ -57,12 +56,6 @@ impl Admit {
             Self::All => Access::Whole,
             Self::Some(admission) => admission.access(resource_type, by),
         }
-    }
-
-    /// Whether something of a type may be shown.
-    #[must_use]
-    pub fn shows(&self, resource_type: &str) -> bool {
-        self.access(resource_type, By::Either) != Access::None
     }
 
     /// Whether this instance is shown whatever it holds.
@@ -124,7 +117,7 @@ impl Seen {
             (read != Access::None || search != Access::None).then_some((resource, read, search))
         };
         let types = version.resource_types().filter_map(access).collect();
-        let some = Admit::Some(Arc::new(Admission { version, types, known: Vec::new() }));
+        let some = Admit::Some(Arc::new(Admission { types, known: Vec::new() }));
         Self { some, reads_all, searches_all }
     }
 
@@ -150,11 +143,5 @@ impl Admission {
             (Some((_, _, search)), By::Search) => search.clone(),
             (Some((_, read, search)), By::Either) => read.or(search),
         }
-    }
-
-    /// The served version.
-    #[must_use]
-    pub fn version(&self) -> FhirVersion {
-        self.version
     }
 }

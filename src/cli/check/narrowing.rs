@@ -201,14 +201,14 @@ fn compartment_search(setting: CompartmentSearch, (served, told): (bool, bool), 
         (CompartmentSearch::Auto, false, false) => report.note(format_args!(
             "`Patient/id/Observation` is not served, and `\"auto\"` does not use it: {SEVERAL}"
         )),
-        (CompartmentSearch::Yes, true, _) => report.fits("`Patient/id/Observation` is served"),
-        (CompartmentSearch::Yes, false, _) => report.misfit(
+        (CompartmentSearch::On, true, _) => report.fits("`Patient/id/Observation` is served"),
+        (CompartmentSearch::On, false, _) => report.misfit(
             "`Patient/id/Observation` is not served; write `compartment_search = false` or `\"auto\"` under `[backend]`",
         ),
-        (CompartmentSearch::No, true, _) => report.note(format_args!(
+        (CompartmentSearch::Off, true, _) => report.note(format_args!(
             "`Patient/id/Observation` is served but switched off: {SEVERAL}; `compartment_search = true` uses it"
         )),
-        (CompartmentSearch::No, false, _) => {}
+        (CompartmentSearch::Off, false, _) => {}
     }
 }
 
@@ -329,16 +329,16 @@ mod tests {
     /// COMP-15: what the setting makes of what is served and of what is told.
     #[test]
     fn compartment_searches() {
-        use CompartmentSearch::{Auto, No, Yes};
+        use CompartmentSearch::{Auto, Off, On};
         let table = [
             (Auto, (true, true), 0, "fits  "),
             (Auto, (true, false), 0, "`compartment_search = true` uses it"),
             (Auto, (false, true), 1, "write `compartment_search = false`"),
             (Auto, (false, false), 0, "one search each"),
-            (Yes, (true, false), 0, "fits  "),
-            (Yes, (false, true), 1, "is not served"),
-            (No, (true, true), 0, "switched off"),
-            (No, (false, false), 0, ""),
+            (On, (true, false), 0, "fits  "),
+            (On, (false, true), 1, "is not served"),
+            (Off, (true, true), 0, "switched off"),
+            (Off, (false, false), 0, ""),
         ];
         for (setting, known, misfits, expected) in table {
             let mut report = Report::default();

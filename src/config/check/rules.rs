@@ -9,8 +9,8 @@ use crate::fhir::{
     Reserved, ResourceType, Row,
 };
 use crate::policy::{
-    CompartmentSearch, EncounterContext, Limit, LinkedPatients, Malformed, PatientRules, Rule, Rules, Test,
-    Unmatched, UpdateCreates, When,
+    EncounterContext, Limit, LinkedPatients, Malformed, PatientRules, Rule, Rules, Test, Unmatched,
+    UpdateCreates, When,
 };
 use crate::scope::{Level as Context, Reader, Scope};
 
@@ -62,11 +62,7 @@ impl Check<'_> {
             public_base: text(&frame.server?.public_url),
             backend_base: text(&frame.backend?.url),
             bundle_entries: frame.bundle_entries,
-            compartment_search: match frame.backend?.compartment_search {
-                settings::CompartmentSearch::Auto => CompartmentSearch::Auto,
-                settings::CompartmentSearch::No => CompartmentSearch::Off,
-                settings::CompartmentSearch::Yes => CompartmentSearch::On,
-            },
+            compartment_search: frame.backend?.compartment_search,
         })
     }
 

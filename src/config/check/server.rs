@@ -97,8 +97,8 @@ impl Check<'_> {
             self.wrong("backend.ca", "an https `backend.url` beside it", "use https, or remove `ca`");
         }
         let compartment_search = match backend.compartment_search {
-            Some(file::CompartmentSearch::Fixed(true)) => CompartmentSearch::Yes,
-            Some(file::CompartmentSearch::Fixed(false)) => CompartmentSearch::No,
+            Some(file::CompartmentSearch::Fixed(true)) => CompartmentSearch::On,
+            Some(file::CompartmentSearch::Fixed(false)) => CompartmentSearch::Off,
             Some(file::CompartmentSearch::Told(file::Auto::Auto)) | None => CompartmentSearch::Auto,
         };
         let timeout = self.period("backend.timeout", backend.timeout, super::limits::BACKEND_TIMEOUT);
