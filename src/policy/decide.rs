@@ -150,7 +150,11 @@ pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -
             duties.by = by;
             let searched = search.as_ref().is_some_and(|search| !search.searched.is_empty());
             duties.admit = Seen::of(holder).by(if searched { By::Search } else { by });
-            duties.total = if duties.admit == Admit::All { Total::Kept } else { Total::Dropped };
+            duties.total = match (partly, &duties.admit) {
+                (true, _) => Total::Seen,
+                (false, Admit::All) => Total::Kept,
+                (false, Admit::Some(_)) => Total::Dropped,
+            };
             duties.search = search.map(Arc::new);
             duties.parts = parts;
         }
@@ -283,6 +287,7 @@ fn conditional_reference<'a>(reference: &str, rules: &'a Rules, needs: &mut Need
         needs,
         extent: Reached::Whole,
         duty: &mut SearchDuty::default(),
+        added: Vec::new(),
     };
     // It is sent as it stands, so it must be one that needs no rewriting.
     if inspection.query(&query)? == query { Ok(()) } else { Err(refused()) }
@@ -398,6 +403,7 @@ impl Deciding<'_, '_> {
             needs: &mut self.needs,
             extent,
             duty: &mut duty,
+            added: Vec::new(),
         };
         let sent = inspection.query(query)?;
         Ok((sent, duty))

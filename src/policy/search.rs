@@ -105,6 +105,8 @@ pub(super) struct Inspection<'n, 'a> {
     pub(super) extent: Reached,
     /// What the matches are held against, on account of the parameters.
     pub(super) duty: &'n mut SearchDuty,
+    /// What is asked besides, so that a parameter reaches nothing out of sight.
+    pub(super) added: Vec<Parameter>,
 }
 
 /// How much of what a request is about the grant reaches.
@@ -122,6 +124,11 @@ impl Inspection<'_, '_> {
         let mut sent = SearchQuery::default();
         for parameter in query {
             if let Some(parameter) = self.parameter(parameter)? {
+                sent.push(parameter);
+            }
+        }
+        for parameter in std::mem::take(&mut self.added) {
+            if !sent.iter().any(|asked| *asked == parameter) {
                 sent.push(parameter);
             }
         }
@@ -350,8 +357,10 @@ impl Inspection<'_, '_> {
         }
         self.needs.demand(Some(source), &[Letter::Search]);
         let plain = !rest.contains('.') && !rest.starts_with("_has:");
-        if plain && types == self.types && self.only_of_patient(source, link) {
+        let patient = self.only_of_patient(source, link).filter(|_| plain && types == self.types);
+        if let Some(patient) = patient {
             self.needs.keep(Some(source), &[Letter::Search]);
+            self.only(Parameter::new("_id", patient));
         } else if matches!(self.needs.holder().access(source, &[Letter::Search]), Access::Part(_)) {
             return Err(chain());
         }
@@ -359,30 +368,28 @@ impl Inspection<'_, '_> {
         Ok(format!("{from}:{link}:{rest}"))
     }
 
-    /// SRCH-6: on the launch patient alone, what points at it by a parameter of the compartment is in its compartment.
-    fn only_of_patient(&self, source: ResourceType, link: &str) -> bool {
+    /// SRCH-6: the one Patient that can be found through a type of which the grant reaches that patient's compartment:
+    /// what points at it by a parameter of the compartment is in it, and of others nothing is in sight.
+    fn only_of_patient(&self, source: ResourceType, link: &str) -> Option<String> {
         let kind = CompartmentKind::Patient;
-        let holder = self.needs.holder();
-        let in_compartment = |access: &Access| match access {
-            Access::None => false,
-            Access::Whole => true,
-            Access::Part(alternatives) => {
-                alternatives.iter().any(|alternative| alternative.is_compartment(kind))
-            }
-        };
-        let only = match holder.access(ResourceType::PATIENT, &[Letter::Search]) {
-            Access::Part(alternatives) => {
-                alternatives.iter().all(|alternative| alternative.confined_to(kind))
-            }
-            Access::None | Access::Whole => false,
-        };
-        self.types == [ResourceType::PATIENT]
-            && only
-            && self
-                .version
-                .compartment_parameters(kind, source)
-                .is_some_and(|by| names_member(link, kind, by))
-            && in_compartment(&holder.access(source, &[Letter::Search]))
+        let by = self.version.compartment_parameters(kind, source)?;
+        let access = self.needs.holder().access(source, &[Letter::Search]);
+        let alternatives = access.alternatives();
+        let patient = alternatives.first()?.patient()?.to_owned();
+        let same = alternatives.iter().all(|alternative| alternative.patient() == Some(&patient));
+        let plain = alternatives.iter().any(|alternative| alternative.is_compartment(kind));
+        let found = self.types == [ResourceType::PATIENT] && names_member(link, kind, by);
+        (same && plain && found).then_some(patient)
+    }
+
+    /// Asks for no more than this, and holds the matches against it.
+    fn only(&mut self, parameter: Parameter) {
+        if let [resource] = self.types
+            && let Ok(criterion) = Criterion::new(self.version, *resource, &parameter)
+        {
+            self.duty.pins.push(criterion);
+        }
+        self.added.push(parameter);
     }
 
     /// The types a reference parameter leads to.
@@ -469,6 +476,7 @@ impl Inspection<'_, '_> {
                 needs: &mut *self.needs,
                 extent: self.extent,
                 duty: &mut *self.duty,
+                added: Vec::new(),
             };
             if inspection.query(&inner)? != inner {
                 return Err(refused());

@@ -138,13 +138,17 @@ impl Deciding<'_, '_> {
     ) -> Result<Duties, Stop> {
         let partly = accesses.iter().any(|(_, access)| matches!(access, Access::Part(_)));
         let counting = duty.counting == Counting::Only;
+        let verified = !(duty.joins.is_empty() && duty.pins.is_empty());
         let mut duties = Duties::sending(query, self.seen.by(By::Search));
         duties.expects = Expects::Bundle(&["searchset"]);
         duties.search = self.held(duty);
+        if counting || verified {
+            // What the backend counts may be what a parameter found out of sight.
+            duties.total = Total::Seen;
+        }
         if !partly {
             if counting {
                 duties.query.push(Parameter::new("_count", COUNTED));
-                duties.total = Total::Seen;
             }
             return Ok(duties);
         }
