@@ -8,7 +8,7 @@ use crate::case::{Case, constrained, unreached};
 use crate::compartment::only_points_at;
 use crate::mended;
 use crate::naive::{Grant, Reach, Role, Truth};
-use crate::world::{CURSOR, HOST, PATIENTS, TYPES, at, canary, type_of};
+use crate::world::{CURSOR, HOST, PATIENTS, TYPES, at, canary, text, type_of};
 use crate::writes;
 
 /// A case with what became of it.
@@ -115,11 +115,16 @@ impl Checked<'_> {
 
     /// SRCH-5: a match that was found through somebody else's record tells of that record.
     fn chained(&self, item: &Item) -> Truth {
-        let Some(path) = self.case.ask.query.followed.filter(|_| item.place == Place::Match) else {
-            return Truth::Yes;
-        };
+        let query = &self.case.ask.query;
+        let searched = |reading: &Value| query.searched.iter().any(|kind| kind == type_of(reading));
+        let found = item.place == Place::Match && item.readings.iter().any(searched);
+        let Some(path) = query.followed.filter(|_| found) else { return Truth::Yes };
         let Some(patient) = self.grant.plain_patient("Patient", "rs") else { return Truth::Yes };
-        let own = |reading: &Value| at(reading, path).is_empty() || only_points_at(reading, path, &patient);
+        // What a resource contains is part of it.
+        let contained = |it: &&Value| text(it, "reference").is_some_and(|url| url.starts_with('#'));
+        let own = |reading: &Value| {
+            at(reading, path).iter().all(contained) || only_points_at(reading, path, &patient)
+        };
         Truth::from(item.readings.iter().all(own))
     }
 
@@ -256,7 +261,7 @@ impl Checked<'_> {
         let limited = self.limited(ask) || cut;
         // What a bundle repeats, it counts again.
         let most = visible * (1 + usize::from(self.case.answer.repeats)) + self.case.answer.deletions;
-        if limited && total > most {
+        if limited && total > most && !self.grant.sees_everything() {
             return vec![format!("total: {total} of {visible} that may be seen")];
         }
         Vec::new()

@@ -37,7 +37,7 @@ const COMMON: [Definition; 5] = [
 const IDENTIFIER: Definition = ("identifier", Kind::Token, &["identifier"]);
 const SUBJECT: Definition = ("subject", ANY, &["subject"]);
 const SUBJECT_PATIENT: Definition = ("patient", PATIENT, &["subject"]);
-const ENCOUNTER: Definition = ("encounter", ANY, &["encounter"]);
+const ENCOUNTER: Definition = ("encounter", Kind::Reference(&["Encounter"]), &["encounter"]);
 const STATUS: Definition = ("status", Kind::Token, &["status"]);
 const CATEGORY: Definition = ("category", Kind::Token, &["category"]);
 const CODE: Definition = ("code", Kind::Token, &["code"]);
@@ -74,7 +74,7 @@ const OF_DOCUMENT_REFERENCE: &[Definition] = &[
     CATEGORY,
     TYPE,
     DATE,
-    ("encounter", ANY, &["context.encounter"]),
+    ("encounter", Kind::Reference(&["Encounter"]), &["context.encounter"]),
     ("author", ANY, &["author"]),
 ];
 const OF_ENCOUNTER: &[Definition] = &[

@@ -180,7 +180,7 @@ impl Records<'_> {
             (10, "Encounter/e3"),
             (4, "Encounter/e1x"),
             (4, "https://other.test/fhir/Encounter/e1"),
-            (4, "EpisodeOfCare/e1"),
+            (4, "Location/e1"),
         ];
         json!({"reference": self.chance.weighted(&forms)})
     }
