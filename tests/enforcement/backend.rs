@@ -337,10 +337,8 @@ impl<'c> Backend<'c> {
         // A Bundle without entries, and XML with prefixes, may be found unreadable.
         self.tame &= kind != "Bundle" && (pen.twist != Twist::Strange || self.format == Format::Json);
         let mut readings = vec![value.clone()];
-        let doubled = pen.twist == Twist::Doubled
-            && (mended::DOUBLED_ELEMENTS || self.format == Format::Json)
-            && value.get("subject").is_some()
-            && value.get("contained").is_none();
+        let doubled =
+            pen.twist == Twist::Doubled && value.get("subject").is_some() && value.get("contained").is_none();
         let raw = if doubled {
             self.tame = false;
             let other = self.records.patient_reference();

@@ -6,7 +6,6 @@ use crate::ask::{Ask, Kind};
 use crate::backend::{Item, Place};
 use crate::case::{Case, constrained, unreached};
 use crate::compartment::only_points_at;
-use crate::mended;
 use crate::naive::{Grant, Reach, Role, Truth};
 use crate::world::{CURSOR, HOST, PATIENTS, TYPES, at, canary, text, type_of};
 use crate::writes;
@@ -102,8 +101,7 @@ impl Checked<'_> {
     fn names_record(&self, ask: &Ask) -> bool {
         let made = ask.kind == Kind::Create && matches!(self.case.answer.status, 200..=299);
         let addressed = ask.kind.changes().is_some();
-        let called = matches!(ask.kind, Kind::Operation(_) | Kind::Validate)
-            || (ask.kind == Kind::ConditionalCreate && !mended::MATCHED_RECORD);
+        let called = matches!(ask.kind, Kind::Operation(_) | Kind::Validate);
         // Outside of writes it is of the answer as a whole.
         let whole =
             !ask.kind.writes() && !self.limited(ask) || self.grant.reach(&ask.resource, "rs") == Reach::All;
@@ -219,9 +217,7 @@ impl Checked<'_> {
             ("what cannot be checked", limited && ask.query.reserved),
             (
                 "another patient's",
-                ask.query.names_another
-                    && self.grant.bound_elsewhere(&ask.resource, letters, "p2")
-                    && (mended::OPERATION_OF_USER || !self.is_about("p2")),
+                ask.query.names_another && self.grant.bound_elsewhere(&ask.resource, letters, "p2"),
             ),
             ("all history", ask.kind == Kind::HistorySystem && !everything()),
             (
@@ -235,12 +231,6 @@ impl Checked<'_> {
             .filter(|(_, holds)| *holds)
             .map(|(what, _)| format!("asked: {what} is asked for"))
             .collect()
-    }
-
-    /// Whether the token names a patient at all, as the patient or as the user.
-    fn is_about(&self, patient: &str) -> bool {
-        let user = format!("Patient/{patient}");
-        self.case.claims["patient"] == patient || self.case.claims["fhirUser"] == user
     }
 
     /// A count is of what is shown.

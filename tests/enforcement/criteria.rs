@@ -200,6 +200,10 @@ pub fn holds(resource: &Value, name: &str, value: &str) -> Truth {
     let (code, modifier) = split_name(name);
     let Some((_, compares, paths)) = definition(kind, code) else { return Truth::No };
     let mut found: Vec<&Value> = paths.iter().flat_map(|path| at(resource, path)).collect();
+    // R4 defines `patient` as references that are to a Patient; any other reference is there, whatever it is to.
+    if modifier == Some("missing") && compares != PATIENT {
+        return Truth::from(found.is_empty() == (value == "true"));
+    }
     if let Kind::Reference(types) = compares
         && !types.is_empty()
     {

@@ -9,7 +9,6 @@ use crate::case::{Case, constrained, grant};
 use crate::chance::Chance;
 use crate::checks::{Checked, secrets};
 use crate::config::Config;
-use crate::mended;
 use crate::naive::{Reach, Role, Truth};
 use crate::records::Records;
 use crate::run::Gateway;
@@ -108,8 +107,7 @@ fn narrowed_twice(gateway: &dyn Gateway, checked: &Checked<'_>) -> Vec<String> {
     let read = |text: &str| serde_json::from_str::<Value>(text).expect("as it was");
     let (once, twice) = (&read(&once), &read(&twice));
     let same = twice["target"] == once["target"] && twice["body"] == once["body"];
-    let form = case.ask.kind == Kind::SearchCompartment && case.ask.method == "POST";
-    if same || grown(once, twice) || (form && !mended::FORM_IN_COMPARTMENT) {
+    if same || grown(once, twice) {
         return Vec::new();
     }
     let said = [&decision["reason_id"], &twice["target"], &twice["body"]];
@@ -210,7 +208,14 @@ fn pages(gateway: &dyn Gateway, checked: &Checked<'_>, configs: &[Config]) -> Ve
     };
     let answer = Backend::new(records, case.ask.format).answer(asked);
     let next = Case {
-        ask: Ask { method: "GET", target, body: String::new(), headers: Vec::new(), ..asked.clone() },
+        ask: Ask {
+            method: "GET",
+            target,
+            body: String::new(),
+            headers: Vec::new(),
+            entries: Vec::new(),
+            ..asked.clone()
+        },
         stored: None,
         answer,
         ..case.clone()

@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::ask::{Ask, Kind};
 use crate::case::unreached;
 use crate::chance::Chance;
-use crate::mended;
 use crate::naive::Grant;
 use crate::queries::{self, Query};
 use crate::records::Records;
@@ -216,9 +215,6 @@ impl Requests<'_> {
         let other = self.records.patient_reference();
         let members = [("subject", other), ("status", "other".into())];
         let (member, other) = &members[self.chance().below(members.len())];
-        if pen.format == Format::Xml && !mended::DOUBLED_ELEMENTS {
-            return;
-        }
         if sent.get(*member).is_none() || sent[*member] == *other {
             return;
         }
@@ -229,8 +225,7 @@ impl Requests<'_> {
     }
 
     fn create(&mut self, kind: &'static str) -> Ask {
-        let own = mended::NEW_IDENTITIES || !matches!(kind, "Encounter" | "Patient");
-        let id = if own && self.chance().percent(30) { id_of(self.chance(), kind) } else { "new" };
+        let id = if self.chance().percent(30) { id_of(self.chance(), kind) } else { "new" };
         let (mut value, _) = self.records.resource(kind, id);
         if self.chance().percent(50) {
             value.as_object_mut().expect("an object").shift_remove("id");
@@ -355,8 +350,7 @@ impl Requests<'_> {
         let mut written = Vec::new();
         if transaction && self.chance().percent(30) {
             let known = self.chance().percent(60);
-            let id = if known || mended::NEW_IDENTITIES { "p1" } else { "new" };
-            let (patient, _) = self.records.resource("Patient", id);
+            let (patient, _) = self.records.resource("Patient", "p1");
             let (method, target, resolved) =
                 if known { ("PUT", "Patient/p1", "Patient/p1") } else { ("POST", "Patient", "Patient/new") };
             let kind = if known { Kind::Update } else { Kind::Create };
