@@ -12,4 +12,4 @@ mod serve;
 
 pub use body::ResponseBody;
 pub use route::{Passage, Question, Route, Step, is_uri};
-pub use serve::{Front, Gateway, GatewayError};
+pub use serve::{Front, Gateway, GatewayError, Lasting};

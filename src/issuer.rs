@@ -8,8 +8,6 @@
 //! The claims' times are not judged here: that is `token::Caller::admit`, with the one `now` of the request.
 
 mod error;
-mod fetch;
-mod flight;
 mod introspection;
 mod kept;
 mod keys;

@@ -17,6 +17,8 @@ pub mod audit;
 // What we do: shell rooms.
 pub mod config;
 pub mod telemetry;
+pub mod oauth;
+pub mod shared;
 pub mod issuer;
 pub mod upstream;
 pub mod ledger;

@@ -16,6 +16,7 @@ mod grant;
 mod jose;
 mod json;
 mod names;
+mod nonce;
 mod presented;
 
 pub use caller::Caller;
@@ -26,4 +27,5 @@ pub use grant::{Grant, Reading};
 pub use jose::Jws;
 pub use json::{JsonFault, object};
 pub use names::ClaimNames;
+pub use nonce::{NonceAge, NonceKey};
 pub use presented::{AccessToken, MAX_TOKEN_BYTES, Presented, Proof, TokenShape};

@@ -26,7 +26,7 @@ use Imports::{Above, Only};
 use Rank::{Pure, Shell};
 
 /// The table, in its order.
-const TABLE: [(&str, Rank, Imports); 20] = [
+const TABLE: [(&str, Rank, Imports); 22] = [
     ("fhir", Pure, Only(&[])),
     ("matching", Pure, Only(&["fhir"])),
     ("scope", Pure, Only(&["fhir"])),
@@ -37,7 +37,9 @@ const TABLE: [(&str, Rank, Imports); 20] = [
     ("audit", Pure, Only(&["fhir"])),
     ("config", Shell, Only(&["fhir", "scope", "token", "policy"])),
     ("telemetry", Shell, Only(&["config"])),
-    ("issuer", Shell, Only(&["token", "config"])),
+    ("oauth", Shell, Only(&["token", "config"])),
+    ("shared", Shell, Only(&["policy", "token", "config"])),
+    ("issuer", Shell, Only(&["token", "config", "oauth"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
     ("ledger", Shell, Only(&["audit", "config"])),
     ("discovery", Shell, Only(&["fhir", "config"])),

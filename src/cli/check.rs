@@ -83,6 +83,8 @@ fn summary(path: &Path, settings: &Settings, out: &mut dyn Write) -> io::Result<
     let credentials = match &backend.credentials {
         BackendCredentials::Basic { .. } => "with Basic credentials",
         BackendCredentials::Bearer { .. } => "with a bearer token",
+        BackendCredentials::ClientCredentials(_) => "with a token of its own",
+        BackendCredentials::TokenExchange(_) => "with the client's token, exchanged",
         BackendCredentials::Forward => "with the client's own token",
         BackendCredentials::None => "without credentials",
     };

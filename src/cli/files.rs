@@ -1,13 +1,11 @@
 //! Reads a configuration for a command, and makes what commands need of it.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use super::Failure;
 use super::explain::Explainer;
-use crate::config::{self, Settings, Source, Surroundings};
+use crate::config::{self, Keys, Settings, Source, Surroundings};
 use crate::gateway::Route;
-use crate::policy::SealKey;
 use crate::release::Credentials;
 
 /// What `explain` decides by when no configuration is named: an R4 server with all defaults.
@@ -52,17 +50,15 @@ pub(super) fn explainer(path: Option<&Path>) -> Result<Explainer, Failure> {
     let names =
         settings.authorization_servers.first().map(|server| server.claims.clone()).unwrap_or_default();
     let route =
-        Route::new(settings.rules, seal_key()?, Credentials::Gateway).map_err(Failure::configuration)?;
+        Route::new(settings.rules, keys()?.seal, Credentials::Gateway).map_err(Failure::configuration)?;
     Ok(Explainer::new(route, names, now))
 }
 
-/// A key for sealed links that lives as long as the process.
-pub(super) fn seal_key() -> Result<Arc<SealKey>, Failure> {
+/// Keys that live as long as the process.
+pub(super) fn keys() -> Result<Keys, Failure> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::work("the system gives no random bytes"))?;
-    SealKey::new(&bytes)
-        .map(Arc::new)
-        .ok_or_else(|| Failure::work("the cipher for page links is not available"))
+    Keys::new(&bytes).ok_or_else(|| Failure::work("the cipher for page links is not available"))
 }
 
 /// When the first certificate of a PEM file ends.

@@ -13,11 +13,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Failure, files};
 use crate::admin::{self, Admin, Check, Readiness};
 use crate::config::Settings;
-use crate::gateway::{Front, Gateway};
+use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
-use crate::policy::SealKey;
+use crate::shared::Shared;
 use crate::telemetry::{self, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
@@ -41,7 +41,7 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         let signals = Signals::take()?;
         let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
         let house = House::open(settings, stop.clone()).await?;
-        let watching = tokio::spawn(watch(config.to_owned(), house.shared(), hangup, stop.clone()));
+        let watching = tokio::spawn(watch(config.to_owned(), house.running(), hangup, stop.clone()));
         tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
         watching.abort();
@@ -76,20 +76,18 @@ impl Signals {
 
 /// A gateway with its sockets taken, ready to serve.
 pub(super) struct House {
-    shared: Arc<Shared>,
+    running: Arc<Running>,
     sockets: Vec<tokio::net::TcpListener>,
     admin: Option<tokio::net::TcpListener>,
     stop: CancellationToken,
 }
 
 /// What a reload reaches.
-pub(super) struct Shared {
+pub(super) struct Running {
     front: Arc<Front>,
     certificates: Option<Arc<CertificateStore>>,
-    ledger: Arc<Ledger>,
-    metrics: Metrics,
-    /// What links are sealed with when no file has a key: the same through reloads, so that they stay good.
-    seal: Arc<SealKey>,
+    /// The same through reloads. Its keys are those of the process, for when no file has any.
+    lasting: Lasting,
     tasks: parking::Slot,
 }
 
@@ -121,7 +119,6 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(settings: Settings, stop: CancellationToken) -> Result<Self, Failure> {
         let metrics = Metrics::new();
-        let seal = files::seal_key()?;
         let ledger =
             Arc::new(Ledger::open(&settings.audit, &settings.rules.public_base).map_err(Failure::work)?);
         let certificates = match &settings.server.tls {
@@ -135,45 +132,44 @@ impl House {
             })?),
             None => None,
         };
-        let with = seal_key(&settings, &seal);
-        let gateway = Gateway::new(settings, with, Arc::clone(&ledger), metrics.clone())
-            .map_err(Failure::configuration)?;
+        let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
+        let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
+        let gateway = Gateway::new(settings, &lasting).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
-        let shared =
-            Arc::new(Shared { front, certificates, ledger, metrics, seal, tasks: parking::Slot::default() });
-        Ok(Self { shared, sockets, admin, stop })
+        let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
+        Ok(Self { running, sockets, admin, stop })
     }
 
     /// What a reload reaches.
-    pub(super) fn shared(&self) -> Arc<Shared> {
-        Arc::clone(&self.shared)
+    pub(super) fn running(&self) -> Arc<Running> {
+        Arc::clone(&self.running)
     }
 
     /// Serves until stopped, and drains.
     pub(super) async fn serve(self) -> Result<u8, Failure> {
-        let Self { shared, sockets, admin, stop } = self;
-        shared.tend();
-        let gateway = shared.front.gateway();
+        let Self { running, sockets, admin, stop } = self;
+        running.tend();
+        let gateway = running.front.gateway();
         let settings = gateway.settings();
         let ports = settings.server.listen.iter().map(std::net::SocketAddr::port).collect();
         let options = Options {
             rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
             limits: settings.limits.clone(),
-            tls: shared.certificates.clone(),
-            metrics: shared.metrics.clone(),
+            tls: running.certificates.clone(),
+            metrics: running.lasting.metrics.clone(),
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
-            let admin = Arc::new(Admin::new(shared.metrics.clone(), Ready(Arc::clone(&shared))));
+            let admin = Arc::new(Admin::new(running.lasting.metrics.clone(), Ready(Arc::clone(&running))));
             tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
-        let drained = listener::serve(sockets, options, Arc::clone(&shared.front), stop).await;
-        shared.tasks.end();
+        let drained = listener::serve(sockets, options, Arc::clone(&running.front), stop).await;
+        running.tasks.end();
         if let Some(admin) = admin {
             let _ended = admin.await;
         }
-        shared.ledger.close().await.map_err(Failure::work)?;
+        running.lasting.ledger.close().await.map_err(Failure::work)?;
         match drained {
             Drained::Complete => Ok(0),
             Drained::TimedOut => {
@@ -183,13 +179,13 @@ impl House {
     }
 }
 
-impl Shared {
+impl Running {
     /// Shows when the certificate in force ends (TLS-9).
     fn show_expiry(&self) {
         let gateway = self.front.gateway();
         let Some(tls) = &gateway.settings().server.tls else { return };
         match files::expiry(&tls.certificate) {
-            Some(at) => self.metrics.certificate_expires(at),
+            Some(at) => self.lasting.metrics.certificate_expires(at),
             None => tracing::warn!("the certificate's end cannot be read"),
         }
     }
@@ -235,8 +231,7 @@ impl Shared {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let (seal, ledger) = (seal_key(&settings, &self.seal), Arc::clone(&self.ledger));
-        match Gateway::new(settings, seal, ledger, self.metrics.clone()) {
+        match Gateway::new(settings, &self.lasting) {
             Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
@@ -250,11 +245,6 @@ impl Shared {
             }
         }
     }
-}
-
-/// The key of the file that the settings name, or the process's own.
-fn seal_key(settings: &Settings, own: &Arc<SealKey>) -> Arc<SealKey> {
-    Arc::clone(settings.seal_key.as_ref().map_or(own, |file| &file.key))
 }
 
 /// Keys that sockets, ledger and telemetry were opened by.
@@ -280,7 +270,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
 }
 
 /// Whether requests may be sent here.
-struct Ready(Arc<Shared>);
+struct Ready(Arc<Running>);
 
 impl Readiness for Ready {
     fn checks(&self) -> Vec<Check> {
@@ -294,7 +284,7 @@ impl Readiness for Ready {
             .collect();
         vec![
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
-            Check { name: "audit", amiss: self.0.ledger.status().last_error },
+            Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
         ]
     }
 }
@@ -302,12 +292,12 @@ impl Readiness for Ready {
 /// Reloads on SIGHUP and when the file or a certificate changes.
 async fn watch(
     config: PathBuf,
-    shared: Arc<Shared>,
+    running: Arc<Running>,
     mut hangup: tokio::signal::unix::Signal,
     stop: CancellationToken,
 ) {
     let (changed, mut changes) = mpsc::channel::<()>(1);
-    let folders = watched(&config, shared.front.gateway().settings());
+    let folders = watched(&config, running.front.gateway().settings());
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // A full channel already holds the news.
@@ -328,23 +318,23 @@ async fn watch(
             tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
         }
     }
-    let mut seen = fingerprint(&config, shared.front.gateway().settings());
+    let mut seen = fingerprint(&config, running.front.gateway().settings());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
-            _ = hangup.recv() => shared.reload(&config),
+            _ = hangup.recv() => running.reload(&config),
             Some(()) = changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
                 // Other files in the folder change too; only ours matter.
-                let now = fingerprint(&config, shared.front.gateway().settings());
+                let now = fingerprint(&config, running.front.gateway().settings());
                 if now == seen {
                     continue;
                 }
-                shared.reload(&config);
+                running.reload(&config);
             }
         }
-        seen = fingerprint(&config, shared.front.gateway().settings());
+        seen = fingerprint(&config, running.front.gateway().settings());
     }
 }
 

@@ -4,6 +4,7 @@
 //! together. A key that already has a complaint is treated as absent, with its default.
 
 mod certificate;
+mod client;
 mod discovery;
 mod issuer;
 mod limits;
@@ -112,6 +113,7 @@ impl Check<'_> {
         let listen = server.as_ref().map(|server| server.listen.as_slice()).unwrap_or_default();
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());
+        let dpop = self.dpop(&file.dpop.unwrap_or_default());
         let seal_key = self.seal_key(&file.shared_state.unwrap_or_default());
         Some(Settings {
             profile,
@@ -120,11 +122,12 @@ impl Check<'_> {
             authorization_servers: servers?,
             discovery: discovery?,
             rules: rules?,
-            dpop: settings::Dpop { enabled: file.dpop.and_then(|dpop| dpop.enabled).unwrap_or(true) },
+            dpop,
             cors_origins,
             limits,
             audit,
             seal_key,
+            shared_state: None,
             admin,
             telemetry,
         })

@@ -17,7 +17,8 @@ pub use self::access::{
     Answer, Context, Encounter, Level, Malformed, Need, Operation, Patient, Rule, Scopes, Unmatched, When,
 };
 pub use self::trust::{
-    AuthorizationServer, Claims, Client, ClientAuth, Discovery, Dpop, Nonce, TokenType, Validation,
+    AuthorizationDetails, AuthorizationServer, Claims, Client, ClientAuth, Discovery, Dpop,
+    IntrospectionResponse, Nonce, TokenType, Validation,
 };
 use super::values::{MaybeRate, OneOrMany, Period, Size};
 
@@ -87,6 +88,12 @@ pub struct Server {
     pub insecure_http: Option<bool>,
     /// Certificate and key; required unless `insecure_http = true`.
     pub tls: Option<Tls>,
+    /// Proxies in front of the gateway, as addresses or networks such as `10.0.0.0/24`: what they say of a client's certificate
+    /// counts, what others say does not. Default: none.
+    pub trusted_proxies: Option<Vec<String>>,
+    /// The field in which a trusted proxy passes on the client's certificate: `Client-Cert` (RFC 9440), or the name of a
+    /// field with an URL-encoded PEM certificate, such as `X-SSL-Client-Cert`. Default: none.
+    pub client_certificate_header: Option<String>,
 }
 
 /// TLS of the public listener.
@@ -103,6 +110,10 @@ pub struct Tls {
     pub client_certificates: Option<ClientCertificates>,
     /// PEM file with the CAs of client certificates; needed unless `client_certificates = "off"`.
     pub client_ca: Option<PathBuf>,
+    /// PEM file with the revocation lists of these CAs; re-read on change. Default: none.
+    pub client_crl: Option<PathBuf>,
+    /// DER file with the OCSP response that is stapled; re-read on change. Default: none.
+    pub ocsp: Option<PathBuf>,
     /// Protocol versions, suites and groups. Default: `modern`; with `profile = "isik"`: `bsi-tr-02102-2`.
     pub suites: Option<Suites>,
 }
@@ -143,6 +154,10 @@ pub struct Backend {
     pub credentials: Option<Credentials>,
     /// PEM file with an extra trust anchor for an https backend.
     pub ca: Option<PathBuf>,
+    /// PEM file with the certificate chain that the gateway presents to an https backend. Default: none.
+    pub client_certificate: Option<PathBuf>,
+    /// PEM file with the key of `client_certificate`.
+    pub client_key: Option<PathBuf>,
     /// Whether `Patient/x/Observation` is asked of it: `"auto"` (as its CapabilityStatement tells), true or false.
     /// Default: `"auto"`.
     pub compartment_search: Option<CompartmentSearch>,
@@ -188,37 +203,75 @@ pub enum Credentials {
         /// Environment variable with the token.
         token_env: Option<String>,
     },
-    /// A token by the client credentials grant. Not available in this version.
+    /// A token by the client credentials grant (RFC 6749 §4.4), renewed before it expires.
     ClientCredentials {
         /// The token endpoint.
+        #[schemars(required, example = &"https://as.example/token")]
         token_url: Option<String>,
         /// The gateway's client id there.
+        #[schemars(required, example = &"pforte")]
         client_id: Option<String>,
+        /// How the gateway authenticates there. Default: `client_secret_basic`.
+        auth: Option<ClientAuth>,
         /// File with the client secret.
         client_secret_file: Option<PathBuf>,
         /// Environment variable with the client secret.
         client_secret_env: Option<String>,
+        /// PEM file with the private key of `private_key_jwt` or `tls`.
+        key_file: Option<PathBuf>,
+        /// The key's id for `private_key_jwt`.
+        kid: Option<String>,
+        /// The signature algorithm of `private_key_jwt`. Default: by the key.
+        algorithm: Option<String>,
+        /// PEM file with the certificate of `tls`.
+        certificate: Option<PathBuf>,
         /// The scope to ask for.
         scope: Option<String>,
+        /// The audience to ask for.
+        audience: Option<String>,
+        /// The resource to ask for (RFC 8707).
+        resource: Option<String>,
+        /// Longest wait for the token endpoint. Default: `5s`.
+        timeout: Option<Period>,
+        /// PEM file with an extra trust anchor for the token endpoint.
+        ca: Option<PathBuf>,
     },
     /// The client's own token.
     Forward {},
     /// No credentials.
     None {},
-    /// Token exchange (RFC 8693). Not available in this version.
+    /// The client's token, exchanged for one that the backend accepts (RFC 8693).
     TokenExchange {
         /// The token endpoint.
+        #[schemars(required, example = &"https://as.example/token")]
         token_url: Option<String>,
         /// The gateway's client id there.
+        #[schemars(required, example = &"pforte")]
         client_id: Option<String>,
+        /// How the gateway authenticates there. Default: `client_secret_basic`.
+        auth: Option<ClientAuth>,
         /// File with the client secret.
         client_secret_file: Option<PathBuf>,
         /// Environment variable with the client secret.
         client_secret_env: Option<String>,
+        /// PEM file with the private key of `private_key_jwt` or `tls`.
+        key_file: Option<PathBuf>,
+        /// The key's id for `private_key_jwt`.
+        kid: Option<String>,
+        /// The signature algorithm of `private_key_jwt`. Default: by the key.
+        algorithm: Option<String>,
+        /// PEM file with the certificate of `tls`.
+        certificate: Option<PathBuf>,
         /// The scope to ask for.
         scope: Option<String>,
         /// The audience to ask for.
         audience: Option<String>,
+        /// The resource to ask for (RFC 8693 §2.1).
+        resource: Option<String>,
+        /// Longest wait for the token endpoint. Default: `5s`.
+        timeout: Option<Period>,
+        /// PEM file with an extra trust anchor for the token endpoint.
+        ca: Option<PathBuf>,
     },
 }
 
@@ -349,9 +402,21 @@ pub enum Sink {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SharedState {
-    /// Replay memory and rate limits, e.g. `redis://127.0.0.1:6379/0`. Not available in this version; absent: kept in
-    /// this process.
+    /// A Redis or Valkey server for replay memory, nonces, sealing keys, revocations and rate limits, e.g.
+    /// `redis://127.0.0.1:6379/0`, or `rediss://` for TLS; without a password in it. Absent: kept in this process.
     pub url: Option<String>,
+    /// The user of Redis' access list. Default: the default user.
+    pub username: Option<String>,
+    /// File with the password for Redis.
+    pub password_file: Option<PathBuf>,
+    /// Environment variable with the password for Redis.
+    pub password_env: Option<String>,
+    /// PEM file with an extra trust anchor for `rediss://`.
+    pub ca: Option<PathBuf>,
+    /// What the names of all keys begin with; replicas of one gateway have the same. Default: `pforte`.
+    pub prefix: Option<String>,
+    /// Longest wait for an answer of Redis. Default: `500ms`.
+    pub timeout: Option<Period>,
     /// File with the key of the sealed page links: 32 bytes raw, as 64 hexadecimal digits or as base64; read again when it
     /// changes. With it links outlive a restart and open at every replica. Default: random at start.
     pub seal_key_file: Option<PathBuf>,

@@ -13,6 +13,7 @@ use url::Url;
 
 use crate::fhir::FhirVersion;
 use crate::policy::{Rules, SealKey};
+use crate::token::NonceKey;
 
 pub use crate::policy::CompartmentSearch;
 
@@ -65,6 +66,8 @@ pub struct Settings {
     pub audit: Audit,
     /// What page links are sealed with; absent: a key that lives as long as the process.
     pub seal_key: Option<SealKeyFile>,
+    /// Where replicas keep what they share; absent: each for itself.
+    pub shared_state: Option<SharedState>,
     /// Address of `/health`, `/ready`, `/metrics`; absent: no such listener.
     pub admin: Option<SocketAddr>,
     /// Log level and format.
@@ -89,6 +92,17 @@ pub struct Server {
     pub public_url: Url,
     /// Certificate and key; absent only with `insecure_http = true`.
     pub tls: Option<ServerTls>,
+    /// Proxies whose word on client certificates counts; absent: nobody's.
+    pub proxies: Option<TrustedProxies>,
+}
+
+/// Proxies in front of the gateway that pass on the client's certificate (TOK-61).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrustedProxies {
+    /// Where their connections come from.
+    pub networks: Vec<ipnet::IpNet>,
+    /// The field with the client's certificate.
+    pub header: http::HeaderName,
 }
 
 /// TLS of the public listener.
@@ -102,6 +116,10 @@ pub struct ServerTls {
     pub client_certificates: ClientCertificates,
     /// PEM bundle of CAs for client certificates.
     pub client_ca: Option<PathBuf>,
+    /// PEM revocation lists of these CAs.
+    pub client_crl: Option<PathBuf>,
+    /// DER OCSP response to staple.
+    pub ocsp: Option<PathBuf>,
     /// Which protocol versions, suites and groups are offered.
     pub suites: TlsSuites,
 }
@@ -137,6 +155,8 @@ pub struct Backend {
     pub credentials: BackendCredentials,
     /// Extra trust anchor, PEM.
     pub ca: Option<PathBuf>,
+    /// What the gateway presents in the TLS handshake.
+    pub client_certificate: Option<CertificateFiles>,
     /// Whether `Patient/x/Observation` is asked of it.
     pub compartment_search: CompartmentSearch,
     /// Longest wait for its answer's headers, and for each next piece of its body.
@@ -160,10 +180,42 @@ pub enum BackendCredentials {
         /// The token.
         token: Secret,
     },
+    /// A token by the client credentials grant (RFC 6749 §4.4).
+    ClientCredentials(Box<TokenRequest>),
+    /// The client's token, exchanged (RFC 8693).
+    TokenExchange(Box<TokenRequest>),
     /// The client's own token.
     Forward,
     /// No credentials.
     None,
+}
+
+/// How a token for the backend is asked for.
+#[derive(Debug, Clone)]
+pub struct TokenRequest {
+    /// The token endpoint.
+    pub token_url: Url,
+    /// The gateway's credentials there.
+    pub client: IssuerClient,
+    /// The scope to ask for.
+    pub scope: Option<String>,
+    /// The audience to ask for.
+    pub audience: Option<String>,
+    /// The resource to ask for (RFC 8707).
+    pub resource: Option<String>,
+    /// Longest wait for the token endpoint.
+    pub timeout: Duration,
+    /// Extra trust anchor, PEM.
+    pub ca: Option<PathBuf>,
+}
+
+/// A certificate chain and its key, as PEM files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The key of the leaf.
+    pub key: PathBuf,
 }
 
 /// Header names that carry the caller's identity to the backend.
@@ -210,6 +262,12 @@ pub struct AuthorizationServer {
     pub opaque: bool,
     /// Tokens whose `exp` lies further ahead are refused.
     pub max_lifetime: Option<Duration>,
+    /// Whether introspection answers must be signed (RFC 9701).
+    pub introspection_response: IntrospectionResponse,
+    /// What `authorization_details` mean (CTX-10).
+    pub authorization_details: AuthorizationDetails,
+    /// How old metadata and keys may become before they are fetched anew.
+    pub refresh: Duration,
     /// Extra trust anchor, PEM.
     pub ca: Option<PathBuf>,
     /// Which claims carry what.
@@ -226,6 +284,8 @@ pub enum Validation {
     /// Signature by the issuer's keys.
     Jwt,
 }
+
+pub use super::file::{AuthorizationDetails, IntrospectionResponse};
 
 /// Which `typ` header an access token must carry (TOK-23).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,6 +312,21 @@ pub enum IssuerClientAuth {
     SecretBasic(Secret),
     /// RFC 6749 §2.3.1, in the form body.
     SecretPost(Secret),
+    /// RFC 7523 §2.2.
+    PrivateKeyJwt(AssertionKey),
+    /// RFC 8705 §2.
+    Tls(CertificateFiles),
+}
+
+/// The key that client assertions are signed with.
+#[derive(Debug, Clone)]
+pub struct AssertionKey {
+    /// The PEM file's text.
+    pub pem: Secret,
+    /// Its id, for the header.
+    pub kid: Option<String>,
+    /// The algorithm; fits the key.
+    pub algorithm: jsonwebtoken::Algorithm,
 }
 
 /// Sender-constrained tokens by DPoP (RFC 9449).
@@ -259,6 +334,10 @@ pub enum IssuerClientAuth {
 pub struct Dpop {
     /// Whether the `DPoP` scheme is accepted.
     pub enabled: bool,
+    /// How far a proof's `iat` may lie from now.
+    pub window: Duration,
+    /// Whether proofs must carry a nonce of the gateway.
+    pub nonce: bool,
 }
 
 /// Bounds on everything a client or backend can make us hold.
@@ -315,13 +394,48 @@ pub enum OnAuditFailure {
     Refuse,
 }
 
-/// The key of sealed page links, and where it was read. `Debug` shows no key.
+/// The keys of page links and nonces, and the file they were derived from. `Debug` shows no key.
 #[derive(Debug, Clone)]
 pub struct SealKeyFile {
     /// The file; read again when it changes.
     pub path: PathBuf,
     /// What was in it.
-    pub key: Arc<SealKey>,
+    pub keys: Keys,
+}
+
+/// The keys of everything that the gateway makes and must know again. `Debug` shows no key.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    /// Seals page links.
+    pub seal: Arc<SealKey>,
+    /// Makes nonces.
+    pub nonce: Arc<NonceKey>,
+}
+
+impl Keys {
+    /// Derives them from 32 random bytes; absent when the cipher does not take these.
+    #[must_use]
+    pub fn new(secret: &[u8; 32]) -> Option<Self> {
+        let seal = Arc::new(SealKey::new(secret)?);
+        Some(Self { seal, nonce: Arc::new(NonceKey::new(secret)) })
+    }
+}
+
+/// Where replicas keep what they share.
+#[derive(Debug, Clone)]
+pub struct SharedState {
+    /// `redis://` or `rediss://`, without credentials.
+    pub url: Url,
+    /// The user of Redis' access list.
+    pub username: Option<String>,
+    /// The password.
+    pub password: Option<Secret>,
+    /// Extra trust anchor, PEM.
+    pub ca: Option<PathBuf>,
+    /// What the names of all keys begin with.
+    pub prefix: String,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
 }
 
 /// Log level and format.

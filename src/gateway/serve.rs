@@ -20,7 +20,7 @@ use super::documents::{Documents, Freshness, Place};
 use super::fields::{self, Content};
 use super::record::Record;
 use super::route::{Passage, Question, Route, Step, is_uri};
-use crate::config::{BackendCredentials, OnAuditFailure, Rate, Settings};
+use crate::config::{BackendCredentials, Keys, OnAuditFailure, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
 use crate::fhir::links::{BadBase, Rewriter};
@@ -28,9 +28,10 @@ use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
 use crate::listener::{Connection, Refusal, Service};
-use crate::policy::{Facts, Question as Inquiry, SealKey, Stored};
+use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
+use crate::shared::Shared;
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, Presented, Reading, TokenError};
 use crate::upstream::headers::Ours;
@@ -54,10 +55,22 @@ pub struct Gateway {
     documents: Documents,
     limiter: Option<DefaultKeyedRateLimiter<String>>,
     challenge: Challenge,
-    ledger: Arc<Ledger>,
-    metrics: Metrics,
+    lasting: Lasting,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
+}
+
+/// What outlives a gateway: one is built anew with every reload.
+#[derive(Debug, Clone)]
+pub struct Lasting {
+    /// Keys, for when the settings name none.
+    pub keys: Keys,
+    /// Where events are recorded.
+    pub ledger: Arc<Ledger>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What replicas share.
+    pub shared: Arc<Shared>,
 }
 
 /// Why a gateway cannot be built from settings.
@@ -85,21 +98,19 @@ impl Gateway {
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
-    pub fn new(
-        settings: Settings,
-        seal: Arc<SealKey>,
-        ledger: Arc<Ledger>,
-        metrics: Metrics,
-    ) -> Result<Self, GatewayError> {
+    pub fn new(settings: Settings, lasting: &Lasting) -> Result<Self, GatewayError> {
+        let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         let credentials = match settings.backend.credentials {
             BackendCredentials::Forward => Credentials::Client,
             BackendCredentials::Basic { .. }
             | BackendCredentials::Bearer { .. }
+            | BackendCredentials::ClientCredentials(_)
+            | BackendCredentials::TokenExchange(_)
             | BackendCredentials::None => Credentials::Gateway,
         };
-        let route = Route::new(rules, seal, credentials)?;
+        let route = Route::new(rules, Arc::clone(&keys.seal), credentials)?;
         let public_url = &settings.server.public_url;
         let resource = crate::discovery::oauth_protected_resource_path(public_url);
         let challenge = Challenge {
@@ -113,8 +124,7 @@ impl Gateway {
             route,
             challenge,
             settings,
-            ledger,
-            metrics,
+            lasting: lasting.clone(),
             contexts: moka::future::Cache::builder()
                 .max_capacity(CONTEXTS.0)
                 .time_to_live(CONTEXTS.1)
@@ -143,7 +153,7 @@ impl Gateway {
     pub async fn serve(
         &self,
         inbound: Request<Incoming>,
-        peer: IpAddr,
+        connection: &Connection,
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
@@ -152,8 +162,8 @@ impl Gateway {
         if let Some(response) = self.public(&head, raw).await {
             return self.finish(response, &head, request_id.as_str(), Content::Plain);
         }
-        let mut record = Record::open(request_id.as_str(), &head, peer, now);
-        let answered = match self.answer(&head, body, &mut record).await {
+        let mut record = Record::open(request_id.as_str(), &head, connection.peer.ip(), now);
+        let answered = match self.answer((&head, body), connection, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
         };
@@ -233,14 +243,19 @@ impl Gateway {
         }
     }
 
-    async fn answer(&self, head: &Parts, body: Incoming, record: &mut Record) -> Result<Answered, Rejection> {
+    async fn answer(
+        &self,
+        (head, body): (&Parts, Incoming),
+        connection: &Connection,
+        record: &mut Record,
+    ) -> Result<Answered, Rejection> {
         let now = record.now();
         let question = self.route.ask(&head.method, raw_target(head), &head.headers)?;
         record.asked(&question);
         if question.kind() == Kind::Capabilities {
             return self.capabilities(&question, head, record).await;
         }
-        let caller = self.caller(head, &question, now).await?;
+        let caller = self.caller(head, connection, (&question, now)).await?;
         let Caller::Holder(grant) = &caller else {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
@@ -264,12 +279,12 @@ impl Gateway {
         let response = self.upstream.forward(outbound, &ours).await;
         match response {
             Ok(response) => {
-                self.metrics.backend_answered(started.elapsed());
+                self.lasting.metrics.backend_answered(started.elapsed());
                 self.check(response, passage, (&ours, record)).await
             }
             Err(error) => {
                 let rejection = fault(error);
-                self.metrics.backend_failed(rejection.reason_id());
+                self.lasting.metrics.backend_failed(rejection.reason_id());
                 Err(rejection)
             }
         }
@@ -278,13 +293,18 @@ impl Gateway {
     /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
     fn recordable(&self) -> Result<(), Rejection> {
         let refuses = self.settings.audit.on_failure == OnAuditFailure::Refuse;
-        if refuses && self.ledger.status().last_error.is_some() {
+        if refuses && self.lasting.ledger.status().last_error.is_some() {
             return Err(Rejection::AuditUnavailable);
         }
         Ok(())
     }
 
-    async fn caller(&self, head: &Parts, question: &Question, now: Timestamp) -> Result<Caller, Rejection> {
+    async fn caller(
+        &self,
+        head: &Parts,
+        _connection: &Connection,
+        (question, now): (&Question, Timestamp),
+    ) -> Result<Caller, Rejection> {
         let in_query = match question {
             Question::Fhir(asked) => asked.target().query().first("access_token").is_some(),
             // Nothing but the wanted format stands beside a link.
@@ -438,8 +458,8 @@ impl Gateway {
     async fn seal(&self, record: &Record) -> Option<Rejection> {
         let entries = record.entries();
         let events = entries.len();
-        let error = self.ledger.record(entries).await.err()?;
-        self.metrics.audit_failed(events);
+        let error = self.lasting.ledger.record(entries).await.err()?;
+        self.lasting.metrics.audit_failed(events);
         tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
         match self.settings.audit.on_failure {
             OnAuditFailure::Continue => None,
@@ -448,8 +468,8 @@ impl Gateway {
     }
 
     fn count(&self, record: &Record, status: StatusCode) {
-        self.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
-        self.metrics.audit_waiting(self.ledger.status().queued);
+        self.lasting.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
+        self.lasting.metrics.audit_waiting(self.lasting.ledger.status().queued);
     }
 
     fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {
@@ -565,7 +585,7 @@ impl Service for Front {
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let gateway = self.gateway();
-        gateway.serve(request, connection.peer.ip(), now).await
+        gateway.serve(request, &connection, now).await
     }
 
     async fn refuse(

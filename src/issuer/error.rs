@@ -1,26 +1,13 @@
 //! What can go wrong between the gateway and an authorization server.
 
-use crate::token::JsonFault;
+use crate::oauth::CallError;
 
 /// Why an issuer could not be set up, asked or understood. Texts are for operators; they hold no token and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum IssuerError {
-    /// The extra trust anchor cannot be read.
-    #[error("trust anchor `{path}` cannot be read: {cause}")]
-    AnchorUnreadable {
-        /// The file.
-        path: String,
-        /// What the system or the PEM reader said.
-        cause: String,
-    },
-    /// The HTTP client cannot be built.
-    #[error("no HTTP client for `{issuer}`: {cause}")]
-    ClientUnusable {
-        /// The issuer.
-        issuer: String,
-        /// What the TLS library said.
-        cause: String,
-    },
+    /// A call went wrong, or could not be prepared.
+    #[error(transparent)]
+    Call(#[from] CallError),
     /// More than one issuer takes opaque tokens.
     #[error("`{first}` and `{second}` both take opaque tokens: expected at most one")]
     SeveralOpaque {
@@ -28,12 +15,6 @@ pub enum IssuerError {
         first: String,
         /// The second of them.
         second: String,
-    },
-    /// Neither https nor loopback.
-    #[error("`{url}` is not used: expected https, or http on loopback")]
-    UrlInsecure {
-        /// The address.
-        url: String,
     },
     /// Metadata points to another host, and configuration does not (KEYS-013).
     #[error(
@@ -59,44 +40,6 @@ pub enum IssuerError {
         /// What is configured.
         expected: String,
     },
-    /// No answer in time.
-    #[error("`{url}` did not answer in time")]
-    TimedOut {
-        /// The address.
-        url: String,
-    },
-    /// No connection, or it broke.
-    #[error("`{url}` cannot be reached: {cause}")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// What the network said.
-        cause: String,
-    },
-    /// Not 200.
-    #[error("`{url}` answered {status}")]
-    Status {
-        /// The address.
-        url: String,
-        /// The status.
-        status: u16,
-    },
-    /// The body is larger than we hold.
-    #[error("`{url}` answered with more than {limit} bytes")]
-    TooLarge {
-        /// The address.
-        url: String,
-        /// The limit.
-        limit: usize,
-    },
-    /// The body is not the JSON it should be.
-    #[error("`{url}` answered with something unreadable: {fault}")]
-    Unreadable {
-        /// The address.
-        url: String,
-        /// What is wrong with it.
-        fault: JsonFault,
-    },
     /// A key set without one key that could verify anything.
     #[error("`{url}` has no usable signature key")]
     NoUsableKey {
@@ -109,7 +52,4 @@ pub enum IssuerError {
         /// The issuer.
         issuer: String,
     },
-    /// The call took longer than a request may wait.
-    #[error("no answer in time")]
-    NoAnswer,
 }

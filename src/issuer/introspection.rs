@@ -3,20 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
 use url::Url;
-use url::form_urlencoded::{Serializer, byte_serialize};
+use url::form_urlencoded::Serializer;
 
 use super::error::IssuerError;
-use super::fetch::Fetcher;
-use super::flight::Flights;
-use super::kept::{Clock, Trouble};
 use super::keys::Digest;
-use crate::config::{IssuerClient, IssuerClientAuth};
+use crate::oauth::{Authentication, CallError, Clock, Fetcher, Flights, Trouble};
 use crate::token::{AccessToken, TokenError, object};
 
 /// Calls to one server at once; the others wait their turn within the same deadline.
@@ -37,11 +32,11 @@ type Answer = Result<Arc<Map<String, Value>>, IssuerError>;
 pub(super) struct Introspector {
     issuer: String,
     fetcher: Fetcher,
-    client: IssuerClient,
+    client: Authentication,
     timeout: Duration,
     lanes: Arc<Semaphore>,
     flights: Flights<Digest, Answer>,
-    trouble: Arc<Trouble>,
+    trouble: Arc<Trouble<IssuerError>>,
     clock: Clock,
 }
 
@@ -49,7 +44,7 @@ impl Introspector {
     pub(super) fn new(
         issuer: &str,
         fetcher: Fetcher,
-        client: IssuerClient,
+        client: Authentication,
         timeout: Duration,
         clock: Clock,
     ) -> Self {
@@ -59,7 +54,7 @@ impl Introspector {
             client,
             timeout,
             lanes: Arc::new(Semaphore::new(LANES)),
-            flights: Flights::new(),
+            flights: Flights::default(),
             trouble: Arc::default(),
             clock,
         }
@@ -85,7 +80,7 @@ impl Introspector {
         let Some(seat) = seat else {
             return Err(TokenError::IssuerOverloaded { issuer: self.issuer.clone(), retry_after: SOON });
         };
-        let answer = seat.landed(self.timeout).await.unwrap_or(Err(IssuerError::NoAnswer));
+        let answer = seat.landed(self.timeout).await.unwrap_or(Err(CallError::NoAnswer.into()));
         answer.map_err(|error| self.unavailable(&error, SOON))
     }
 
@@ -109,17 +104,19 @@ impl Introspector {
     where
         E: Future<Output = Result<Url, IssuerError>> + Send + 'static,
     {
-        let (form, credentials) = self.question(token);
         let (fetcher, lanes) = (self.fetcher.clone(), Arc::clone(&self.lanes));
+        let (client, token, issuer) = (self.client.clone(), token.clone(), self.issuer.clone());
         let (trouble, clock, timeout) = (Arc::clone(&self.trouble), Arc::clone(&self.clock), self.timeout);
         async move {
             let call = async {
-                let _lane = lanes.acquire().await.map_err(|_| IssuerError::NoAnswer)?;
+                let _lane = lanes.acquire().await.map_err(|_| CallError::NoAnswer)?;
                 let url = endpoint.await?;
+                let (form, credentials) = question(&client, &token, &issuer)?;
                 let body = fetcher.post(&url, form, credentials).await?;
-                object(&body).map_err(|fault| IssuerError::Unreadable { url: url.to_string(), fault })
+                object(&body)
+                    .map_err(|fault| IssuerError::from(CallError::Unreadable { url: url.to_string(), fault }))
             };
-            let answer = tokio::time::timeout(timeout, call).await.unwrap_or(Err(IssuerError::NoAnswer));
+            let answer = tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::NoAnswer.into()));
             match answer {
                 Ok(answer) => {
                     trouble.over();
@@ -134,20 +131,6 @@ impl Introspector {
         }
     }
 
-    /// The form, and the `Authorization` field if the credentials go there.
-    fn question(&self, token: &AccessToken) -> (String, Option<HeaderValue>) {
-        let mut form = Serializer::new(String::new());
-        form.append_pair("token", token.reveal()).append_pair("token_type_hint", "access_token");
-        match &self.client.auth {
-            IssuerClientAuth::SecretBasic(secret) => (form.finish(), basic(&self.client.id, secret.reveal())),
-            IssuerClientAuth::SecretPost(secret) => {
-                form.append_pair("client_id", &self.client.id);
-                form.append_pair("client_secret", secret.reveal());
-                (form.finish(), None)
-            }
-        }
-    }
-
     fn unavailable(&self, error: &IssuerError, rest: Duration) -> TokenError {
         TokenError::IssuerUnavailable {
             issuer: self.issuer.clone(),
@@ -157,26 +140,14 @@ impl Introspector {
     }
 }
 
-/// RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
-fn basic(id: &str, secret: &str) -> Option<HeaderValue> {
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    let pair = STANDARD.encode(format!("{}:{}", encoded(id), encoded(secret)));
-    let mut value = HeaderValue::from_str(&format!("Basic {pair}")).ok()?;
-    value.set_sensitive(true);
-    Some(value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// RFC 6749 §2.3.1, Appendix B.
-    #[test]
-    fn basic_credentials_are_form_encoded() {
-        let table = [("pforte", "secret", "pforte:secret"), ("a:b", "p +%é", "a%3Ab:p+%2B%25%C3%A9")];
-        for (id, secret, plain) in table {
-            let expected = format!("Basic {}", STANDARD.encode(plain));
-            assert_eq!(basic(id, secret).unwrap().to_str().unwrap(), expected);
-        }
-    }
+/// The form, and the `Authorization` field if the credentials go there.
+fn question(
+    client: &Authentication,
+    token: &AccessToken,
+    issuer: &str,
+) -> Result<(String, Option<HeaderValue>), CallError> {
+    let mut form = Serializer::new(String::new());
+    form.append_pair("token", token.reveal()).append_pair("token_type_hint", "access_token");
+    let credentials = client.apply(&mut form, issuer)?;
+    Ok((form.finish(), credentials))
 }

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::IssuerError;
+use crate::oauth::CallError;
 use crate::token::{JsonFault, Jws, object};
 
 /// Most keys of a set that are looked at.
@@ -96,7 +97,7 @@ impl KeySet {
     /// Reads a key set, key by key.
     pub(super) fn read(bytes: &[u8], url: &Url) -> Result<Self, IssuerError> {
         let published: Published = serde_json::from_slice(bytes)
-            .map_err(|_| IssuerError::Unreadable { url: url.to_string(), fault: JsonFault::Syntax })?;
+            .map_err(|_| CallError::Unreadable { url: url.to_string(), fault: JsonFault::Syntax })?;
         let objects = published.keys.iter().map(|raw| object(raw.get().as_bytes()));
         let keys: Vec<Key> = objects.take(MOST_KEYS).filter_map(|jwk| Key::read(&jwk.ok()?)).collect();
         if keys.is_empty() {

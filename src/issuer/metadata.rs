@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::IssuerError;
-use super::fetch::Fetcher;
+use crate::oauth::{CallError, Fetcher};
 use crate::token::object;
 
 /// Metadata that names the right issuer.
@@ -23,10 +23,13 @@ impl Metadata {
     ) -> Result<Self, IssuerError> {
         let mut last = IssuerError::EndpointMissing { member: "issuer" };
         for url in configured.map_or_else(|| addresses(issuer), |url| vec![url.clone()]) {
-            match fetcher.fetch(&url).await.and_then(|bytes| Self::read(&bytes, &url, issuer)) {
+            let fetched = fetcher.fetch(&url).await.map_err(IssuerError::from);
+            match fetched.and_then(|bytes| Self::read(&bytes, &url, issuer)) {
                 Ok(metadata) => return Ok(metadata),
                 // Nobody answers there: the next address has the same host.
-                Err(error @ (IssuerError::TimedOut { .. } | IssuerError::Unreachable { .. })) => {
+                Err(
+                    error @ IssuerError::Call(CallError::TimedOut { .. } | CallError::Unreachable { .. }),
+                ) => {
                     return Err(error);
                 }
                 Err(error) => last = error,
@@ -37,7 +40,7 @@ impl Metadata {
 
     fn read(bytes: &[u8], url: &Url, issuer: &str) -> Result<Self, IssuerError> {
         let document =
-            object(bytes).map_err(|fault| IssuerError::Unreadable { url: url.to_string(), fault })?;
+            object(bytes).map_err(|fault| CallError::Unreadable { url: url.to_string(), fault })?;
         let found = document.get("issuer").and_then(Value::as_str).unwrap_or_default();
         if found != issuer {
             return Err(IssuerError::IssuerDiffers {

@@ -7,12 +7,12 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::IssuerError;
-use super::fetch::Fetcher;
 use super::introspection::{Introspector, SOON};
-use super::kept::{Clock, Kept, REFRESH_AFTER};
+use super::kept::{Kept, REFRESH_AFTER};
 use super::keys::{Digest, KeySet, Verdict};
 use super::metadata::Metadata;
 use crate::config::{AuthorizationServer, TokenType, Validation};
+use crate::oauth::{Authentication, Clock, Fetcher, Setup};
 use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
 /// Keys older than this verify nothing: their issuer has been away for too long (TOK-30, KEYS-005).
@@ -61,7 +61,12 @@ impl Server {
         reading: &Reading,
         clock: &Clock,
     ) -> Result<Self, IssuerError> {
-        let fetcher = Fetcher::new(settings)?;
+        let fetcher = Fetcher::new(Setup {
+            server: &settings.issuer,
+            timeout: settings.timeout,
+            ca: settings.ca.as_deref(),
+            client: settings.client.as_ref(),
+        })?;
         let issuer = &settings.issuer;
         let introspector = match (settings.validation, &settings.client) {
             (Validation::Jwt, _) => None,
@@ -71,7 +76,7 @@ impl Server {
             (Validation::Both | Validation::Introspection, Some(client)) => Some(Introspector::new(
                 issuer,
                 fetcher.clone(),
-                client.clone(),
+                Authentication::new(client)?,
                 settings.timeout,
                 Arc::clone(clock),
             )),

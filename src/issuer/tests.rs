@@ -16,7 +16,10 @@ use jsonwebtoken::{Algorithm, AlgorithmFamily, EncodingKey};
 use serde_json::{Value, json};
 
 use super::Issuers;
-use crate::config::{AuthorizationServer, IssuerClient, IssuerClientAuth, Secret, TokenType, Validation};
+use crate::config::{
+    AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClient, IssuerClientAuth, Secret,
+    TokenType, Validation,
+};
 use crate::token::{AccessToken, Caller, ClaimNames, Grant, Presented, Reading, TokenError};
 use double::Double;
 
@@ -36,7 +39,7 @@ impl Hand {
         self.0.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    fn clock(&self) -> super::kept::Clock {
+    fn clock(&self) -> crate::oauth::Clock {
         let (start, hand) = (Instant::now(), self.clone());
         Arc::new(move || start + Duration::from_secs(hand.0.load(Ordering::SeqCst)))
     }
@@ -137,6 +140,9 @@ fn configured(double: &Double, validation: Validation) -> AuthorizationServer {
         clock_skew: Duration::from_secs(30),
         opaque: validation == Validation::Introspection,
         max_lifetime: None,
+        introspection_response: IntrospectionResponse::Json,
+        authorization_details: AuthorizationDetails::Ignore,
+        refresh: Duration::from_secs(300),
         ca: None,
         claims: ClaimNames::default(),
     }

@@ -8,11 +8,11 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::error::IssuerError;
-use super::kept::Clock;
 use super::keys::{Digest, sha256};
 use super::memory::{Memory, Remembered};
 use super::server::{IssuerStatus, Server};
 use crate::config::{AuthorizationServer, Validation};
+use crate::oauth::Clock;
 use crate::token::{AccessToken, Jws, Presented, Quoted, Reading, TokenError, TokenShape, VerifiedClaims};
 
 /// How often it is looked whether something is due.

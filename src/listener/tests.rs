@@ -288,6 +288,8 @@ impl Papers {
             key: self.folder.join("server.key"),
             client_certificates: ClientCertificates::Off,
             client_ca: None,
+            client_crl: None,
+            ocsp: None,
             suites: TlsSuites::Modern,
         }
     }

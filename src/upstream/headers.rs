@@ -181,6 +181,9 @@ pub fn credentials(
 ) -> Result<Option<HeaderValue>, UpstreamError> {
     let written = match configured {
         BackendCredentials::None => return Ok(None),
+        BackendCredentials::ClientCredentials(_) | BackendCredentials::TokenExchange(_) => {
+            return Err(UpstreamError::WithoutToken);
+        }
         BackendCredentials::Forward => {
             return token.cloned().map(Some).ok_or(UpstreamError::WithoutToken);
         }

@@ -28,6 +28,7 @@ fn backend(url: &str, ca: Option<PathBuf>) -> Backend {
         fhir_version: FhirVersion::R4,
         credentials: BackendCredentials::None,
         ca,
+        client_certificate: None,
         compartment_search: CompartmentSearch::Auto,
         timeout: TIMEOUT,
         identity_headers: IdentityHeaders::default(),

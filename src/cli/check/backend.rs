@@ -31,7 +31,10 @@ impl Fhir<'_> {
             BackendCredentials::Bearer { token } => {
                 request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
             }
-            BackendCredentials::Forward | BackendCredentials::None => request,
+            BackendCredentials::ClientCredentials(_)
+            | BackendCredentials::TokenExchange(_)
+            | BackendCredentials::Forward
+            | BackendCredentials::None => request,
         }
     }
 }

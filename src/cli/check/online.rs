@@ -3,16 +3,18 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, DATE};
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
 use jsonwebtoken::Algorithm;
 use reqwest::Client;
 use serde_json::{Map, Value};
 use url::Url;
+use url::form_urlencoded::Serializer;
 
 use super::Outcome;
 use super::backend::backend;
 use super::probe::{Answer, Report, ask, client};
-use crate::config::{AuthorizationServer, IssuerClient, IssuerClientAuth, Profile, Settings, Validation};
+use crate::config::{AuthorizationServer, IssuerClient, Profile, Settings, Validation};
+use crate::oauth::Authentication;
 
 /// A token that nobody has issued; not secret, only unlikely.
 const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
@@ -253,20 +255,21 @@ async fn introspection(
     let Some(url) = server.introspection_url.clone().or(told) else {
         return report.misfit("no `introspection_endpoint` in the metadata; set `introspection_url`");
     };
-    let mut form = vec![("token", UNKNOWN_TOKEN), ("token_type_hint", "access_token")];
-    let request = http.post(url.clone()).header(ACCEPT, "application/json");
-    let request = match &own.auth {
-        IssuerClientAuth::SecretBasic(secret) => {
-            // RFC 6749 §2.3.1: both parts are form-encoded first.
-            let part = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
-            request.basic_auth(part(&own.id), Some(part(secret.reveal())))
-        }
-        IssuerClientAuth::SecretPost(secret) => {
-            form.extend([("client_id", own.id.as_str()), ("client_secret", secret.reveal())]);
-            request
-        }
+    let mut form = Serializer::new(String::new());
+    form.append_pair("token", UNKNOWN_TOKEN).append_pair("token_type_hint", "access_token");
+    let authorization = match Authentication::new(own).and_then(|own| own.apply(&mut form, &server.issuer)) {
+        Ok(authorization) => authorization,
+        Err(error) => return report.misfit(format_args!("introspection at {url}: {error}")),
     };
-    let answer = match ask(request.form(&form)).await {
+    let mut request = http
+        .post(url.clone())
+        .header(ACCEPT, "application/json")
+        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+        .body(form.finish());
+    if let Some(authorization) = authorization {
+        request = request.header(AUTHORIZATION, authorization);
+    }
+    let answer = match ask(request).await {
         Ok(answer) => answer,
         Err(problem) => {
             return report
@@ -368,7 +371,8 @@ mod tests {
         ));
         let server = settings.authorization_servers.first_mut().expect("one");
         server.validation = Validation::Both;
-        let auth = IssuerClientAuth::SecretBasic(crate::config::Secret::new("s3cret".to_owned()));
+        let auth =
+            crate::config::IssuerClientAuth::SecretBasic(crate::config::Secret::new("s3cret".to_owned()));
         server.client = Some(IssuerClient { id: "pforte".to_owned(), auth });
         let mut out = Vec::new();
         let outcome = online(&settings, &mut out).await.expect("written");

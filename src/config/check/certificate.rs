@@ -45,13 +45,15 @@ impl Check<'_> {
         }
         let key = tls.key.as_deref().and_then(|path| self.private_key(path));
         if let (Some(chain), Some(key)) = (chain, key) {
-            self.pair(chain, key);
+            self.belong("server.tls.key", chain, key);
         }
         Some(ServerTls {
             certificate: self.path(&tls.certificate?),
             key: self.path(&tls.key?),
             client_certificates,
             client_ca,
+            client_crl: None,
+            ocsp: None,
             suites,
         })
     }
@@ -61,7 +63,7 @@ impl Check<'_> {
         self.chain(key, path).map(|_| self.path(path))
     }
 
-    fn chain(&mut self, key: &str, path: &Path) -> Option<Vec<CertificateDer<'static>>> {
+    pub(super) fn chain(&mut self, key: &str, path: &Path) -> Option<Vec<CertificateDer<'static>>> {
         let bytes = self.bytes(key, path)?;
         let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
         let sound = |chain: &Vec<CertificateDer<'_>>| {
@@ -128,20 +130,27 @@ impl Check<'_> {
         parsed
     }
 
-    fn pair(&mut self, chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) {
+    /// Whether a key, named by its setting, belongs to the leaf of a chain.
+    pub(super) fn belong(
+        &mut self,
+        name: &str,
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+    ) -> bool {
         let Ok(signer) = rustls::crypto::aws_lc_rs::sign::any_supported_type(&key) else {
             let expected =
                 "an RSA key of at least 2048 bits, an ECDSA key on P-256, P-384 or P-521, or Ed25519";
-            return self.wrong("server.tls.key", expected, "make a new key of such a kind");
+            self.wrong(name, expected, "make a new key of such a kind");
+            return false;
         };
         let matches = CertifiedKey::new(chain, signer).keys_match();
         if matches!(matches, Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch))) {
-            self.wrong(
-                "server.tls.key",
-                "the key of `server.tls.certificate`",
-                "use the pair that belongs together",
-            );
+            let certificate =
+                if name == "server.tls.key" { "`server.tls.certificate`" } else { "the certificate" };
+            self.wrong(name, format!("the key of {certificate}"), "use the pair that belongs together");
+            return false;
         }
+        true
     }
 }
 

@@ -7,13 +7,12 @@ use jsonwebtoken::Algorithm;
 use url::Url;
 
 use super::Check;
-use super::limits::{CLOCK_SKEW, INTROSPECTION_CACHE, ISSUER_TIMEOUT, MAX_LIFETIME};
+use super::client;
+use super::limits::{CLOCK_SKEW, INTROSPECTION_CACHE, ISSUER_TIMEOUT, MAX_LIFETIME, REFRESH};
 use super::secret::Kept;
 use super::web::{PlainHttp, Query};
 use crate::config::file;
-use crate::config::settings::{
-    AuthorizationServer, IssuerClient, IssuerClientAuth, Profile, TokenType, Validation,
-};
+use crate::config::settings::{AuthorizationServer, IssuerClient, Profile, TokenType, Validation};
 use crate::config::values::OneOrMany;
 use crate::token::ClaimNames;
 
@@ -142,6 +141,7 @@ impl Check<'_> {
         let introspection_cache =
             period("introspection_cache", written.introspection_cache, INTROSPECTION_CACHE);
         let timeout = period("timeout", written.timeout, ISSUER_TIMEOUT);
+        let refresh = period("refresh", written.refresh, REFRESH);
         let clock_skew = period("clock_skew", written.clock_skew, CLOCK_SKEW);
         let ca = written.ca.as_deref().and_then(|ca| self.anchors(&format!("{key}.ca"), ca));
         let claims = self.claims(key, written.claims.unwrap_or_default());
@@ -163,6 +163,9 @@ impl Check<'_> {
             clock_skew,
             opaque: false,
             max_lifetime,
+            introspection_response: written.introspection_response.unwrap_or_default(),
+            authorization_details: written.authorization_details.unwrap_or_default(),
+            refresh,
             ca,
             claims,
         })
@@ -230,19 +233,20 @@ impl Check<'_> {
             }
             return None;
         };
-        let kept = Kept {
+        let secret = Kept {
             key: &format!("{key}.secret"),
             file: written.secret_file.as_deref(),
             environment: written.secret_env.as_deref(),
         };
-        let auth = match written.auth {
-            Some(file::ClientAuth::ClientSecretBasic) | None => {
-                self.secret(kept).map(IssuerClientAuth::SecretBasic)
-            }
-            Some(file::ClientAuth::ClientSecretPost) => self.secret(kept).map(IssuerClientAuth::SecretPost),
-            // `unbuilt` complains of these.
-            Some(file::ClientAuth::PrivateKeyJwt | file::ClientAuth::Tls) => None,
-        };
+        let auth = self.client_auth(&client::Written {
+            table: &key,
+            auth: written.auth,
+            secret,
+            key_file: written.key_file.as_deref(),
+            kid: written.kid.as_deref(),
+            algorithm: written.algorithm.as_deref(),
+            certificate: written.certificate.as_deref(),
+        });
         let id = written.id?;
         if id.is_empty() {
             self.wrong(&format!("{key}.id"), "the client id", "write the id the authorization server knows");

@@ -32,6 +32,8 @@ pub(super) const CLOCK_SKEW: Sane<Duration> = seconds(Duration::ZERO, 30, 60);
 pub(super) const CLOCK_WINDOW: Sane<Duration> = seconds(Duration::from_secs(1), 60, 300);
 /// An answer reused for longer would let a revoked token live on (TOK-31).
 pub(super) const INTROSPECTION_CACHE: Sane<Duration> = seconds(Duration::ZERO, 0, 600);
+/// Whoever removes a key wants it to stop working soon (TOK-30).
+pub(super) const REFRESH: Sane<Duration> = seconds(Duration::from_secs(1), 300, 3600);
 pub(super) const MAX_LIFETIME: Sane<Duration> = seconds(Duration::from_secs(1), 3600, 30 * 86_400);
 const HEADER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 10, 300);
 const IDLE_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 60, 3600);

@@ -2,7 +2,6 @@
 //! other's.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use base64::Engine;
 use base64::alphabet;
@@ -10,9 +9,8 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::Check;
 use crate::config::file::SharedState;
-use crate::config::settings::SealKeyFile;
+use crate::config::settings::{Keys, SealKeyFile};
 use crate::config::surroundings;
-use crate::policy::SealKey;
 
 const KEY: &str = "shared_state.seal_key_file";
 const FORMS: &str = "a key of 32 bytes: raw, as 64 hexadecimal digits, or as base64";
@@ -43,11 +41,11 @@ impl Check<'_> {
             self.wrong(KEY, "random bytes, not zeros", MEND);
             return None;
         }
-        let key = SealKey::new(&bytes);
-        if key.is_none() {
+        let keys = Keys::new(&bytes);
+        if keys.is_none() {
             self.wrong(KEY, "a key that the cipher takes", MEND);
         }
-        Some(SealKeyFile { path, key: Arc::new(key?) })
+        Some(SealKeyFile { path, keys: keys? })
     }
 }
 

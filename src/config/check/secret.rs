@@ -53,6 +53,12 @@ impl Check<'_> {
     }
 
     fn secret_in_file(&mut self, key: &str, file: &Path) -> Option<Secret> {
+        let bytes = self.secret_bytes(key, file)?;
+        self.secret_text(key, String::from_utf8(bytes).ok())
+    }
+
+    /// The bytes of a file that only the gateway should read.
+    pub(super) fn secret_bytes(&mut self, key: &str, file: &Path) -> Option<Vec<u8>> {
         let path = self.path(file);
         let bytes = self.bytes(key, file)?;
         if surroundings::read_by_all(&path) {
@@ -62,7 +68,7 @@ impl Check<'_> {
                 "take the read permission of others away",
             );
         }
-        self.secret_text(key, String::from_utf8(bytes).ok())
+        Some(bytes)
     }
 
     fn secret_in_environment(&mut self, key: &str, name: &str) -> Option<Secret> {

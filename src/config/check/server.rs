@@ -52,7 +52,7 @@ impl Check<'_> {
                 None
             }
         };
-        Some(Server { listen: listen?, public_url: public_url?, tls })
+        Some(Server { listen: listen?, public_url: public_url?, tls, proxies: None })
     }
 
     fn public_url(&mut self, text: &str, insecure: bool) -> Option<url::Url> {
@@ -108,6 +108,7 @@ impl Check<'_> {
             fhir_version,
             credentials: credentials?,
             ca,
+            client_certificate: None,
             compartment_search,
             timeout,
             identity_headers,

@@ -4,16 +4,14 @@
 //! nothing that anybody relies on, a warning. None is passed over in silence.
 
 use super::Check;
-use crate::config::file::{ClientAuth, Credentials, Dpop, File, Nonce};
+use crate::config::file::{Credentials, Dpop, File, Nonce};
+use crate::config::settings;
 
 const LATER: &str = "nothing there: it is not available in this version";
 
 impl Check<'_> {
     pub(super) fn refuse_unbuilt(&mut self, file: &File) {
         self.refuse_unbuilt_connections(file);
-        if let Some(dpop) = &file.dpop {
-            self.dpop(dpop);
-        }
         // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
         let kinds: Vec<_> = (1..)
             .map(|i| format!("audit.sink[{i}].kind"))
@@ -50,38 +48,15 @@ impl Check<'_> {
             )
             | None => {}
         }
-        for (i, server) in file.authorization_server.iter().flatten().enumerate() {
-            let Some(client) = &server.client else { continue };
-            let key = format!("authorization_server[{}].client", i + 1);
-            if let Some(ClientAuth::PrivateKeyJwt | ClientAuth::Tls) = client.auth {
-                let expected = "`client_secret_basic` or `client_secret_post`: this method is not available in this version";
-                self.wrong(&format!("{key}.auth"), expected, "use one of these with `secret_file`");
-                continue;
-            }
-            let unread = [
-                ("key_file", client.key_file.is_some()),
-                ("kid", client.kid.is_some()),
-                ("certificate", client.certificate.is_some()),
-            ];
-            for (name, _) in unread.into_iter().filter(|(_, written)| *written) {
-                self.wrong(&format!("{key}.{name}"), LATER, "remove it, and use `secret_file`");
-            }
-        }
     }
 
-    fn dpop(&mut self, dpop: &Dpop) {
-        if dpop.enabled == Some(true) {
-            let mend =
-                "write `false` to say so, or leave it: tokens bound to a key or certificate are refused";
-            self.warn(
-                "dpop.enabled",
-                "no client to rely on it: proofs are not verified in this version",
-                mend,
-            );
-        }
-        self.period("dpop.clock_window", dpop.clock_window, super::limits::CLOCK_WINDOW);
-        if dpop.nonce == Some(Nonce::Required) {
-            self.wrong("dpop.nonce", "`off`: nonces are not available in this version", "write `off`");
+    /// Sender-constrained tokens.
+    pub(super) fn dpop(&mut self, dpop: &Dpop) -> settings::Dpop {
+        let window = self.period("dpop.clock_window", dpop.clock_window, super::limits::CLOCK_WINDOW);
+        settings::Dpop {
+            enabled: dpop.enabled.unwrap_or(true),
+            window,
+            nonce: dpop.nonce == Some(Nonce::Required),
         }
     }
 }

@@ -40,6 +40,12 @@ pub struct AuthorizationServer {
     pub opaque: Option<bool>,
     /// Tokens that live longer are refused. Default: `off`.
     pub max_lifetime: Option<MaybePeriod>,
+    /// Whether introspection answers must be signed (RFC 9701). Default: `json`.
+    pub introspection_response: Option<IntrospectionResponse>,
+    /// What `authorization_details` of the type `smart_on_fhir` mean (SMART App Launch 2.2, experimental). Default: `ignore`.
+    pub authorization_details: Option<AuthorizationDetails>,
+    /// How often its metadata and keys are fetched anew, at most; a removed key stops working after this time. Default: `5m`.
+    pub refresh: Option<Period>,
     /// PEM file with an extra trust anchor.
     pub ca: Option<PathBuf>,
     /// Which claims carry what.
@@ -56,6 +62,28 @@ pub enum Validation {
     Introspection,
     /// Signature by the issuer's keys.
     Jwt,
+}
+
+/// Whether introspection answers must be signed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum IntrospectionResponse {
+    /// RFC 7662.
+    #[default]
+    Json,
+    /// RFC 9701: a JWT by a key of the server; anything else is refused.
+    Jwt,
+}
+
+/// What `authorization_details` mean.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AuthorizationDetails {
+    /// Nothing.
+    #[default]
+    Ignore,
+    /// The one entry of type `smart_on_fhir` for this base replaces scopes and context; none for this base: no access.
+    SmartOnFhir,
 }
 
 /// Which `typ` an access token must carry.
@@ -82,11 +110,13 @@ pub struct Client {
     pub secret_file: Option<PathBuf>,
     /// Environment variable with the client secret.
     pub secret_env: Option<String>,
-    /// PEM file with the private key of `private_key_jwt` or `tls`. Not available in this version.
+    /// PEM file with the private key of `private_key_jwt` or `tls`.
     pub key_file: Option<PathBuf>,
-    /// The key's id for `private_key_jwt`. Not available in this version.
+    /// The key's id for `private_key_jwt`.
     pub kid: Option<String>,
-    /// PEM file with the certificate of `tls`. Not available in this version.
+    /// The signature algorithm of `private_key_jwt`. Default: by the key.
+    pub algorithm: Option<String>,
+    /// PEM file with the certificate of `tls`.
     pub certificate: Option<PathBuf>,
 }
 
@@ -98,9 +128,9 @@ pub enum ClientAuth {
     ClientSecretBasic,
     /// RFC 6749 §2.3.1, in the form body.
     ClientSecretPost,
-    /// RFC 7523. Not available in this version.
+    /// RFC 7523, as `private_key_jwt` in OpenID Connect Core §9.
     PrivateKeyJwt,
-    /// RFC 8705. Not available in this version.
+    /// RFC 8705 §2, by certificate.
     Tls,
 }
 
@@ -221,11 +251,11 @@ pub struct BrandIdentifier {
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Dpop {
-    /// Whether the `DPoP` scheme is accepted. In this version every bound token is refused. Default: true.
+    /// Whether the `DPoP` scheme is accepted. Default: true.
     pub enabled: Option<bool>,
     /// Tolerated age of a proof. Default: `60s`.
     pub clock_window: Option<Period>,
-    /// Whether proofs must carry a nonce of the gateway; `required` is not available in this version. Default: `off`.
+    /// Whether proofs must carry a nonce of the gateway. Default: `off`.
     pub nonce: Option<Nonce>,
 }
 
@@ -235,6 +265,6 @@ pub struct Dpop {
 pub enum Nonce {
     /// Never asked for.
     Off,
-    /// Always. Not available in this version.
+    /// Always.
     Required,
 }

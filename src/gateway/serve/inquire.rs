@@ -115,7 +115,7 @@ impl Gateway {
     ) -> Result<Answer, Rejection> {
         let started = std::time::Instant::now();
         let response = self.upstream.forward(outbound, ours).await.map_err(fault)?;
-        self.metrics.backend_answered(started.elapsed());
+        self.lasting.metrics.backend_answered(started.elapsed());
         let (head, body) = response.into_parts();
         let body = self.whole_body(body, limit).await?;
         Ok(Answer { status: head.status, headers: head.headers, body })

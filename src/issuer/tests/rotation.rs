@@ -3,6 +3,7 @@
 use super::double::Reply;
 use super::*;
 use crate::issuer::{Health, IssuerError};
+use crate::oauth::CallError;
 use crate::token::TokenClass;
 
 const METADATA: &str = "/.well-known/oauth-authorization-server";
@@ -254,5 +255,5 @@ async fn impossible_settings() {
     assert!(new(&[server]).is_ok());
     assert!(matches!(new(&twice), Err(IssuerError::SeveralOpaque { .. })));
     assert!(matches!(new(&no_client), Err(IssuerError::ClientMissing { .. })));
-    assert!(matches!(new(&no_anchor), Err(IssuerError::AnchorUnreadable { .. })));
+    assert!(matches!(new(&no_anchor), Err(IssuerError::Call(CallError::AnchorUnreadable { .. }))));
 }

@@ -1,6 +1,7 @@
 //! Calls to one authorization server: TLS, deadline, size limit, no redirects.
 
 use std::error::Error;
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderValue};
@@ -8,22 +9,38 @@ use reqwest::redirect::Policy;
 use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
 use url::{Host, Url};
 
-use super::error::IssuerError;
-use crate::config::AuthorizationServer;
+use super::error::CallError;
+use crate::config::IssuerClient;
 
 /// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
-pub(super) const MAX_ANSWER_BYTES: usize = 1024 * 1024;
+pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// The HTTP client for one authorization server.
 #[derive(Debug, Clone)]
-pub(super) struct Fetcher {
+pub struct Fetcher {
     client: Client,
     timeout: Duration,
 }
 
+/// What a [`Fetcher`] is made with.
+#[derive(Debug, Clone, Copy)]
+pub struct Setup<'s> {
+    /// The server's name, for error texts.
+    pub server: &'s str,
+    /// Longest wait for a whole call.
+    pub timeout: Duration,
+    /// Extra trust anchor, PEM.
+    pub ca: Option<&'s Path>,
+    /// The gateway's credentials, for the certificate among them (RFC 8705).
+    pub client: Option<&'s IssuerClient>,
+}
+
 impl Fetcher {
-    /// Builds the client with the extra trust anchor, if any.
-    pub(super) fn new(server: &AuthorizationServer) -> Result<Self, IssuerError> {
+    /// Builds the HTTP client.
+    ///
+    /// # Errors
+    /// A trust anchor or certificate that cannot be used.
+    pub fn new(server: Setup<'_>) -> Result<Self, CallError> {
         let mut builder = Client::builder()
             .timeout(server.timeout)
             .connect_timeout(server.timeout)
@@ -32,29 +49,35 @@ impl Fetcher {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("pforte/", env!("CARGO_PKG_VERSION")));
-        if let Some(path) = &server.ca {
+        if let Some(path) = server.ca {
             builder = builder.tls_certs_merge(anchors(path)?);
         }
-        let client = builder.build().map_err(|error| IssuerError::ClientUnusable {
-            issuer: server.issuer.clone(),
+        let client = builder.build().map_err(|error| CallError::ClientUnusable {
+            server: server.server.to_owned(),
             cause: chain(&error),
         })?;
         Ok(Self { client, timeout: server.timeout })
     }
 
     /// The body of a 200 answer to a GET.
-    pub(super) async fn fetch(&self, url: &Url) -> Result<Vec<u8>, IssuerError> {
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn fetch(&self, url: &Url) -> Result<Vec<u8>, CallError> {
         check_address(url)?;
         self.body(self.client.get(url.clone()), url).await
     }
 
     /// The body of a 200 answer to a form that is posted, with the `Authorization` field given.
-    pub(super) async fn post(
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn post(
         &self,
         url: &Url,
         form: String,
         credentials: Option<HeaderValue>,
-    ) -> Result<Vec<u8>, IssuerError> {
+    ) -> Result<Vec<u8>, CallError> {
         check_address(url)?;
         let mut request = self
             .client
@@ -67,31 +90,30 @@ impl Fetcher {
         self.body(request, url).await
     }
 
-    async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, IssuerError> {
+    async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, CallError> {
         let call = async {
             let failed = |error: reqwest::Error| unreachable(url, &error);
             let mut answer = request.header(ACCEPT, "application/json").send().await.map_err(failed)?;
             if answer.status() != StatusCode::OK {
-                return Err(IssuerError::Status { url: url.to_string(), status: answer.status().as_u16() });
+                return Err(CallError::Status { url: url.to_string(), status: answer.status().as_u16() });
             }
             let mut body = Vec::new();
             while let Some(piece) = answer.chunk().await.map_err(failed)? {
                 if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
-                    return Err(IssuerError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
+                    return Err(CallError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
                 }
                 body.extend_from_slice(&piece);
             }
             Ok(body)
         };
-        let timed_out = |_| IssuerError::TimedOut { url: url.to_string() };
+        let timed_out = |_| CallError::TimedOut { url: url.to_string() };
         tokio::time::timeout(self.timeout, call).await.map_err(timed_out)?
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "an issuer's trust anchor is this room's file")]
-fn anchors(path: &std::path::Path) -> Result<Vec<Certificate>, IssuerError> {
-    let unreadable =
-        |cause: String| IssuerError::AnchorUnreadable { path: path.display().to_string(), cause };
+fn anchors(path: &Path) -> Result<Vec<Certificate>, CallError> {
+    let unreadable = |cause: String| CallError::AnchorUnreadable { path: path.display().to_string(), cause };
     let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
     let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
     if certificates.is_empty() {
@@ -101,7 +123,7 @@ fn anchors(path: &std::path::Path) -> Result<Vec<Certificate>, IssuerError> {
 }
 
 /// Plain http is for loopback only.
-fn check_address(url: &Url) -> Result<(), IssuerError> {
+fn check_address(url: &Url) -> Result<(), CallError> {
     let loopback = match url.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
@@ -111,14 +133,14 @@ fn check_address(url: &Url) -> Result<(), IssuerError> {
     if url.scheme() == "https" || (url.scheme() == "http" && loopback) {
         return Ok(());
     }
-    Err(IssuerError::UrlInsecure { url: url.to_string() })
+    Err(CallError::UrlInsecure { url: url.to_string() })
 }
 
-fn unreachable(url: &Url, error: &reqwest::Error) -> IssuerError {
+fn unreachable(url: &Url, error: &reqwest::Error) -> CallError {
     if error.is_timeout() {
-        return IssuerError::TimedOut { url: url.to_string() };
+        return CallError::TimedOut { url: url.to_string() };
     }
-    IssuerError::Unreachable { url: url.to_string(), cause: chain(error) }
+    CallError::Unreachable { url: url.to_string(), cause: chain(error) }
 }
 
 /// The innermost cause, which names what happened; the outer ones repeat the address.

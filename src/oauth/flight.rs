@@ -15,17 +15,17 @@ type Running<K, T> = Arc<Mutex<Calls<K, T>>>;
 
 /// Calls in flight, by what they ask.
 #[derive(Debug)]
-pub(super) struct Flights<K: Eq + Hash, T> {
+pub struct Flights<K: Eq + Hash, T> {
     running: Running<K, T>,
 }
 
 /// A seat in a flight.
 #[derive(Debug)]
-pub(super) struct Seat<T>(watch::Receiver<Option<T>>);
+pub struct Seat<T>(watch::Receiver<Option<T>>);
 
 impl<T: Clone> Seat<T> {
     /// The answer, if it comes within `limit`.
-    pub(super) async fn landed(mut self, limit: Duration) -> Option<T> {
+    pub async fn landed(mut self, limit: Duration) -> Option<T> {
         let answer = tokio::time::timeout(limit, self.0.wait_for(Option::is_some)).await;
         match answer {
             Ok(Ok(answer)) => answer.clone(),
@@ -34,22 +34,19 @@ impl<T: Clone> Seat<T> {
     }
 }
 
+impl<K: Eq + Hash, T> Default for Flights<K, T> {
+    fn default() -> Self {
+        Self { running: Arc::default() }
+    }
+}
+
 impl<K, T> Flights<K, T>
 where
     K: Eq + Hash + Clone + Send + 'static,
     T: Clone + Send + Sync + 'static,
 {
-    pub(super) fn new() -> Self {
-        Self { running: Arc::default() }
-    }
-
     /// A seat in the running call, or in the one this starts if it is `allowed` to; both are decided at one instant.
-    pub(super) fn join<F>(
-        &self,
-        key: K,
-        allowed: impl FnOnce() -> bool,
-        call: impl FnOnce() -> F,
-    ) -> Option<Seat<T>>
+    pub fn join<F>(&self, key: K, allowed: impl FnOnce() -> bool, call: impl FnOnce() -> F) -> Option<Seat<T>>
     where
         F: Future<Output = T> + Send + 'static,
     {
@@ -77,7 +74,7 @@ where
 
     /// Seats taken in all flights, for tests that wait until everybody is aboard.
     #[cfg(test)]
-    pub(super) fn seats(&self) -> usize {
+    pub fn seats(&self) -> usize {
         lock(&self.running).values().map(|call| call.receiver_count()).sum()
     }
 }

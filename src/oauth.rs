@@ -1,0 +1,16 @@
+//! The gateway as an OAuth client: calls to authorization servers, and how it authenticates there.
+//!
+//! Calls have a deadline and a size limit and follow no redirect; identical calls share one flight, and a server that
+//! fails is left alone for a moment. What an answer means is for those who asked.
+
+mod authentication;
+mod error;
+mod fetch;
+mod flight;
+mod trouble;
+
+pub use authentication::Authentication;
+pub use error::CallError;
+pub use fetch::{Fetcher, MAX_ANSWER_BYTES, Setup};
+pub use flight::{Flights, Seat};
+pub use trouble::{Clock, Trouble};
