@@ -38,7 +38,7 @@ const TABLE: [(&str, Rank, Imports); 22] = [
     ("config", Shell, Only(&["fhir", "scope", "token", "policy"])),
     ("telemetry", Shell, Only(&["config"])),
     ("oauth", Shell, Only(&["token", "config"])),
-    ("shared", Shell, Only(&["policy", "token", "config"])),
+    ("shared", Shell, Only(&["config"])),
     ("issuer", Shell, Only(&["token", "config", "oauth"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
     ("ledger", Shell, Only(&["audit", "config"])),
