@@ -51,22 +51,32 @@ pub(super) struct Server {
     metadata: Arc<Kept<Metadata>>,
     keys: Arc<Kept<KeySet>>,
     introspector: Option<Introspector>,
-    refetched: Mutex<Option<Instant>>,
+    refetched: Arc<Mutex<Option<Instant>>>,
     clock: Clock,
 }
 
 impl Server {
-    pub(super) fn new(
+    /// The server as it was `before` if nothing changed; else a new one that takes over what it may.
+    pub(super) fn set_up(
         settings: &AuthorizationServer,
         reading: &Reading,
         clock: &Clock,
-    ) -> Result<Self, IssuerError> {
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, IssuerError> {
         let fetcher = Fetcher::new(Setup {
             server: &settings.issuer,
             timeout: settings.timeout,
             ca: settings.ca.as_deref(),
             client: settings.client.as_ref(),
         })?;
+        let same = |before: &&Arc<Self>| before.fetcher.same_files(&fetcher);
+        let before = before.filter(same);
+        if let Some(before) = before
+            && before.settings == *settings
+            && before.requirements.reading == *reading
+        {
+            return Ok(Arc::clone(before));
+        }
         let issuer = &settings.issuer;
         let introspector = match (settings.validation, &settings.client) {
             (Validation::Jwt, _) => None,
@@ -81,16 +91,32 @@ impl Server {
                 Arc::clone(clock),
             )),
         };
-        Ok(Self {
+        let mut server = Self {
             settings: settings.clone(),
             requirements: requirements(settings, reading),
             fetcher,
             metadata: Arc::new(Kept::new(Arc::clone(clock))),
             keys: Arc::new(Kept::new(Arc::clone(clock))),
             introspector,
-            refetched: Mutex::new(None),
+            refetched: Arc::default(),
             clock: Arc::clone(clock),
-        })
+        };
+        if let Some(before) = before {
+            server.take_over(before);
+        }
+        Ok(Arc::new(server))
+    }
+
+    /// Metadata and keys are worth as much as before when they come from the same addresses, by the same trust.
+    fn take_over(&mut self, before: &Self) {
+        let sources = |settings: &AuthorizationServer| {
+            (settings.issuer.clone(), settings.metadata_url.clone(), settings.jwks_url.clone())
+        };
+        if sources(&self.settings) == sources(&before.settings) {
+            self.metadata = Arc::clone(&before.metadata);
+            self.keys = Arc::clone(&before.keys);
+            self.refetched = Arc::clone(&before.refetched);
+        }
     }
 
     /// The last good metadata, fetched if there is none yet.

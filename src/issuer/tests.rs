@@ -149,7 +149,7 @@ fn configured(double: &Double, validation: Validation) -> AuthorizationServer {
 }
 
 fn issuers(servers: &[AuthorizationServer], hand: &Hand) -> Issuers {
-    Issuers::with_clock(servers, &Reading::sample(), hand.clock()).unwrap()
+    Issuers::set_up(servers, &Reading::sample(), hand.clock(), None).unwrap()
 }
 
 async fn admitted(issuers: &Issuers, token: &str) -> Result<Grant, TokenError> {

@@ -5,8 +5,8 @@ use crate::token::JsonFault;
 /// Why a call could not be prepared, made or understood. Texts are for operators; they hold no token and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The extra trust anchor cannot be read.
-    #[error("trust anchor `{path}` cannot be read: {cause}")]
+    /// A trust anchor, certificate or key cannot be read.
+    #[error("`{path}` cannot be read: {cause}")]
     AnchorUnreadable {
         /// The file.
         path: String,

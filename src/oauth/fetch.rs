@@ -4,13 +4,14 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
+use aws_lc_rs::digest;
 use reqwest::header::{ACCEPT, HeaderValue};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, StatusCode};
 use url::{Host, Url};
 
 use super::error::CallError;
-use crate::config::IssuerClient;
+use crate::config::{CertificateFiles, IssuerClient, IssuerClientAuth};
 
 /// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -20,6 +21,7 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 pub struct Fetcher {
     client: Client,
     timeout: Duration,
+    files: [u8; 32],
 }
 
 /// What a [`Fetcher`] is made with.
@@ -49,14 +51,30 @@ impl Fetcher {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("pforte/", env!("CARGO_PKG_VERSION")));
+        let mut files = digest::Context::new(&digest::SHA256);
         if let Some(path) = server.ca {
-            builder = builder.tls_certs_merge(anchors(path)?);
+            let pem = read(path)?;
+            note(&mut files, &pem);
+            builder = builder.tls_certs_merge(anchors(path, &pem)?);
+        }
+        if let Some(IssuerClientAuth::Tls(own)) = server.client.map(|client| &client.auth) {
+            let pem = [read(&own.certificate)?, b"\n".to_vec(), read(&own.key)?].concat();
+            note(&mut files, &pem);
+            builder = builder.identity(identity(own, &pem)?);
         }
         let client = builder.build().map_err(|error| CallError::ClientUnusable {
             server: server.server.to_owned(),
             cause: chain(&error),
         })?;
-        Ok(Self { client, timeout: server.timeout })
+        let mut read = [0; 32];
+        read.copy_from_slice(files.finish().as_ref());
+        Ok(Self { client, timeout: server.timeout, files: read })
+    }
+
+    /// Whether both were made with files of the same content: trust anchors, certificate and key.
+    #[must_use]
+    pub fn same_files(&self, other: &Self) -> bool {
+        self.files == other.files
     }
 
     /// The body of a 200 answer to a GET.
@@ -111,15 +129,32 @@ impl Fetcher {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "an issuer's trust anchor is this room's file")]
-fn anchors(path: &Path) -> Result<Vec<Certificate>, CallError> {
-    let unreadable = |cause: String| CallError::AnchorUnreadable { path: path.display().to_string(), cause };
-    let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
+#[expect(clippy::disallowed_methods, reason = "the files that calls rest on are this room's")]
+fn read(path: &Path) -> Result<Vec<u8>, CallError> {
+    std::fs::read(path).map_err(|error| unreadable(path, error.to_string()))
+}
+
+fn unreadable(path: &Path, cause: String) -> CallError {
+    CallError::AnchorUnreadable { path: path.display().to_string(), cause }
+}
+
+/// Length first, so that no two lists of files look the same.
+fn note(files: &mut digest::Context, content: &[u8]) {
+    files.update(&content.len().to_be_bytes());
+    files.update(content);
+}
+
+fn anchors(path: &Path, pem: &[u8]) -> Result<Vec<Certificate>, CallError> {
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|error| unreadable(path, chain(&error)))?;
     if certificates.is_empty() {
-        return Err(unreadable("it holds no certificate".to_owned()));
+        return Err(unreadable(path, "it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// What the gateway presents in the handshake (RFC 8705 §2).
+fn identity(own: &CertificateFiles, pem: &[u8]) -> Result<Identity, CallError> {
+    Identity::from_pem(pem).map_err(|error| unreadable(&own.certificate, chain(&error)))
 }
 
 /// Plain http is for loopback only.
