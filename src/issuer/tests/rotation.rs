@@ -6,22 +6,22 @@ use crate::issuer::{Health, IssuerError};
 use crate::oauth::CallError;
 use crate::token::TokenClass;
 
-const METADATA: &str = "/.well-known/oauth-authorization-server";
+pub(super) const METADATA: &str = "/.well-known/oauth-authorization-server";
 
-struct Scene {
-    double: Double,
-    hand: Hand,
-    issuers: Arc<Issuers>,
+pub(super) struct Scene {
+    pub(super) double: Double,
+    pub(super) hand: Hand,
+    pub(super) issuers: Arc<Issuers>,
 }
 
-async fn scene() -> Scene {
+pub(super) async fn scene() -> Scene {
     let (double, hand) = (Double::start().await, Hand::default());
     let issuers = Arc::new(issuers(&[configured(&double, Validation::Jwt)], &hand));
     Scene { double, hand, issuers }
 }
 
 impl Scene {
-    async fn outcome(&self, signer: &Signer) -> &'static str {
+    pub(super) async fn outcome(&self, signer: &Signer) -> &'static str {
         outcome(&self.issuers, &signer.token(&self.double.issuer())).await
     }
 }
@@ -256,77 +256,4 @@ async fn impossible_settings() {
     assert!(matches!(new(&twice), Err(IssuerError::SeveralOpaque { .. })));
     assert!(matches!(new(&no_client), Err(IssuerError::ClientMissing { .. })));
     assert!(matches!(new(&no_anchor), Err(IssuerError::Call(CallError::AnchorUnreadable { .. }))));
-}
-
-/// FLT-009: what a reload keeps, by what it changed, while the issuer is away.
-#[tokio::test]
-async fn a_reload_keeps_what_still_holds() {
-    let double = Double::start().await;
-    let (ours, next) = (Signer::new(Algorithm::ES256, "k1"), Signer::new(Algorithm::ES256, "k2"));
-    let before = configured(&double, Validation::Jwt);
-    let anchors = std::env::temp_dir().join(format!("pforte-anchors-{}.pem", std::process::id()));
-    let own = rcgen::generate_simple_self_signed(vec!["as.test".to_owned()]).unwrap();
-    std::fs::write(&anchors, own.cert.pem()).unwrap();
-    let elsewhere = |path: &str| Some(format!("{}{path}", double.issuer()).parse().unwrap());
-    let change = |change: &dyn Fn(&mut AuthorizationServer)| {
-        let mut after = before.clone();
-        change(&mut after);
-        after
-    };
-    let table = [
-        ("nothing", change(&|_| ()), "ok"),
-        ("clock skew", change(&|after| after.clock_skew = Duration::from_secs(1)), "ok"),
-        ("refresh", change(&|after| after.refresh = Duration::from_secs(60)), "ok"),
-        (
-            "audience",
-            change(&|after| after.audience = vec!["urn:other".to_owned()]),
-            "token_audience_mismatch",
-        ),
-        ("algorithms", change(&|after| after.algorithms = vec![Algorithm::RS256]), "token_algorithm_refused"),
-        ("key address", change(&|after| after.jwks_url = elsewhere("/other")), "issuer_unavailable"),
-        ("metadata address", change(&|after| after.metadata_url = elsewhere("/other")), "issuer_unavailable"),
-        ("trust anchors", change(&|after| after.ca = Some(anchors.clone())), "issuer_unavailable"),
-    ];
-    for (words, after, means) in table {
-        double.answer("/jwks", key_set(&[&ours, &next]));
-        let hand = Hand::default();
-        let first = issuers(std::slice::from_ref(&before), &hand);
-        assert_eq!(outcome(&first, &ours.token(&double.issuer())).await, "ok");
-        double.set("/jwks", Reply::Answer(503, String::new()));
-        double.set(METADATA, Reply::Answer(503, String::new()));
-        let second = Issuers::new(&[after], &Reading::sample(), Some(&first)).unwrap();
-        // One token that was seen before, and one that was not.
-        for signer in [&ours, &next] {
-            assert_eq!(outcome(&second, &signer.token(&double.issuer())).await, means, "{words}");
-        }
-        let document = json!({"issuer": double.issuer(), "jwks_uri": format!("{}/jwks", double.issuer())});
-        double.answer(METADATA, document);
-    }
-    let gone = Issuers::new(&[], &Reading::sample(), Some(&issuers(&[before], &Hand::default()))).unwrap();
-    assert_eq!(outcome(&gone, &ours.token(&double.issuer())).await, "token_issuer_unknown");
-    std::fs::remove_file(anchors).unwrap();
-}
-
-/// A finding is of the server that made it, as it was configured: another reading finds anew.
-#[tokio::test]
-async fn findings_do_not_outlive_their_server() {
-    let double = Double::start().await;
-    double.answer("/introspect", json!({"active": true, "scope": "user/*.rs", "exp": NOW + 3000}));
-    let before = AuthorizationServer {
-        introspection_cache: Duration::from_secs(600),
-        ..configured(&double, Validation::Introspection)
-    };
-    let first = issuers(std::slice::from_ref(&before), &Hand::default());
-    assert_eq!(outcome(&first, "abc").await, "ok");
-    let same = Issuers::new(std::slice::from_ref(&before), &Reading::sample(), Some(&first)).unwrap();
-    assert_eq!((outcome(&same, "abc").await, double.count("/introspect")), ("ok", 1));
-    let mut other_base = Reading::sample();
-    other_base.base = "https://gw.test/other".to_owned();
-    let other = Issuers::new(std::slice::from_ref(&before), &other_base, Some(&same)).unwrap();
-    assert_eq!((outcome(&other, "abc").await, double.count("/introspect")), ("ok", 2));
-    let secret = IssuerClientAuth::SecretBasic(Secret::new("another".to_owned()));
-    let client = Some(IssuerClient { id: "pforte".to_owned(), auth: secret });
-    let renamed = AuthorizationServer { client, ..before };
-    let renamed = Issuers::new(&[renamed], &other_base, Some(&other)).unwrap();
-    assert_eq!((outcome(&renamed, "abc").await, double.count("/introspect")), ("ok", 3));
 }
