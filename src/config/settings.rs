@@ -242,7 +242,7 @@ pub struct IdentityHeaders {
 }
 
 /// A trusted issuer of access tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationServer {
     /// Compared exactly with `iss`.
     pub issuer: String,
@@ -307,7 +307,7 @@ pub enum TokenType {
 }
 
 /// How the gateway authenticates at an authorization server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerClient {
     /// The gateway's client id there.
     pub id: String,
@@ -316,7 +316,7 @@ pub struct IssuerClient {
 }
 
 /// OAuth client authentication methods.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerClientAuth {
     /// RFC 6749 §2.3.1, in the `Authorization` header.
     SecretBasic(Secret),
@@ -329,7 +329,7 @@ pub enum IssuerClientAuth {
 }
 
 /// The key that client assertions are signed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssertionKey {
     /// The PEM file's text.
     pub pem: Secret,

@@ -98,11 +98,12 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens is taken over
+    /// where it still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
-    pub fn new(settings: Settings, lasting: &Lasting) -> Result<Self, GatewayError> {
+    pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
         let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
@@ -122,8 +123,9 @@ impl Gateway {
             resource_metadata: format!("{origin}{resource}"),
             proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
+        let known = before.map(|before| before.issuers.as_ref());
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading)?),
+            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
