@@ -14,6 +14,7 @@ mod keys;
 mod memory;
 mod metadata;
 mod server;
+mod signed;
 mod verify;
 
 pub use error::IssuerError;
