@@ -18,7 +18,7 @@ mod signed;
 mod verify;
 
 pub use error::IssuerError;
-pub use server::{Health, IssuerStatus};
+pub use server::{Figures, Health, IssuerStatus};
 pub use verify::Issuers;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 mod caller;
 mod claims;
 mod context;
+mod details;
 mod error;
 mod grant;
 mod jose;
@@ -22,6 +23,7 @@ mod presented;
 pub use caller::Caller;
 pub use claims::{Requirements, TypeRule, VerifiedClaims};
 pub use context::{FhirUser, LaunchContext, UserContext, UserType};
+pub use details::DetailsRule;
 pub use error::{Quoted, TokenClass, TokenError};
 pub use grant::{Grant, Reading};
 pub use jose::Jws;

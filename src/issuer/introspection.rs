@@ -42,6 +42,7 @@ pub(super) struct Introspector {
     flights: Flights<Digest, Answer>,
     trouble: Arc<Trouble<IssuerError>>,
     calls: AtomicU64,
+    avoided: AtomicU64,
     clock: Clock,
 }
 
@@ -62,6 +63,7 @@ impl Introspector {
             flights: Flights::default(),
             trouble: Arc::default(),
             calls: AtomicU64::new(0),
+            avoided: AtomicU64::new(0),
             clock,
         }
     }
@@ -84,12 +86,20 @@ impl Introspector {
             left_alone = self.trouble.enter((self.clock)(), self.timeout).err();
             left_alone.is_none()
         };
-        let Some(seat) = self.flights.join(digest, allowed, || self.call(token, now, server)) else {
+        let mut own = false;
+        let call = || {
+            own = true;
+            self.call(token, now, server)
+        };
+        let Some(seat) = self.flights.join(digest, allowed, call) else {
             return Err(match left_alone {
                 Some((error, rest)) => self.unavailable(&error, rest),
                 None => TokenError::IssuerOverloaded { issuer: self.issuer.clone(), retry_after: SOON },
             });
         };
+        if !own {
+            self.avoided();
+        }
         let answer = seat.landed(self.timeout).await.unwrap_or(Err(CallError::NoAnswer.into()));
         let rest = || self.trouble.pausing((self.clock)()).map_or(SOON, |(_, rest)| rest);
         answer.map_err(|error| self.unavailable(&error, rest()))
@@ -100,9 +110,14 @@ impl Introspector {
         self.trouble.pausing((self.clock)()).map(|(error, _)| error)
     }
 
-    /// How many calls were made.
-    pub(super) fn calls(&self) -> u64 {
-        self.calls.load(Ordering::Relaxed)
+    /// A request needed no call of its own.
+    pub(super) fn avoided(&self) {
+        self.avoided.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls were made, and how many were not.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.calls.load(Ordering::Relaxed), self.avoided.load(Ordering::Relaxed))
     }
 
     /// How many wait for answers in flight.

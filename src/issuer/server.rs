@@ -12,9 +12,11 @@ use super::introspection::{Introspector, SOON};
 use super::kept::{Kept, Renewal};
 use super::keys::{Digest, KeySet, Verdict};
 use super::metadata::Metadata;
-use crate::config::{AuthorizationServer, IntrospectionResponse, IssuerClientAuth, TokenType, Validation};
+use crate::config::{
+    AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClientAuth, TokenType, Validation,
+};
 use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Media, Setup, Terms};
-use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
+use crate::token::{AccessToken, DetailsRule, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
 /// Keys older than this, or than twice `refresh`, verify nothing: their issuer has been away for too long (TOK-30,
 /// KEYS-005).
@@ -35,6 +37,21 @@ pub struct IssuerStatus {
     pub health: Health,
     /// Its last failure, if nothing went well since; for operators.
     pub complaint: Option<String>,
+    /// What was asked of it.
+    pub figures: Figures,
+}
+
+/// What was asked of an authorization server since it was configured as it is, for those who watch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The age of its keys, if there are any.
+    pub keys_age: Option<Duration>,
+    /// Fetches of keys: new, unchanged, failed.
+    pub key_fetches: [u64; 3],
+    /// Introspections.
+    pub introspections: u64,
+    /// Requests that needed none of their own: the answer was kept, or on its way for another.
+    pub introspections_avoided: u64,
 }
 
 /// Whether an issuer's tokens can be checked.
@@ -211,7 +228,25 @@ impl Server {
             None => (Health::Ready, self.metadata.trouble()),
         };
         let complaint = complaint.map(|error| error.to_string());
-        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint }
+        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint, figures: self.figures() }
+    }
+
+    /// A request was answered by what is remembered of its token.
+    pub(super) fn remembered(&self) {
+        if let Some(introspector) = &self.introspector {
+            introspector.avoided();
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let counts = self.introspector.as_ref().map(Introspector::counts);
+        let (introspections, introspections_avoided) = counts.unwrap_or_default();
+        Figures {
+            keys_age: self.keys.last_good().map(|(_, age)| age),
+            key_fetches: self.keys.outcomes().counts(),
+            introspections,
+            introspections_avoided,
+        }
     }
 
     /// How many wait for this server.
@@ -334,5 +369,9 @@ fn requirements(settings: &AuthorizationServer, reading: &Reading) -> Requiremen
         },
         names: settings.claims.clone(),
         reading: reading.clone(),
+        details: match settings.authorization_details {
+            AuthorizationDetails::Ignore => DetailsRule::Ignore,
+            AuthorizationDetails::SmartOnFhir => DetailsRule::SmartOnFhir,
+        },
     }
 }

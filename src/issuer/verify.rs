@@ -161,14 +161,17 @@ impl Issuers {
             if let Some(server) = known.stands(&self.servers, now) {
                 // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
                 let holds = known.keys.is_none() || known.keys == server.current_keys();
-                return Ok(holds.then_some(known.finding));
+                return Ok(holds.then(|| {
+                    server.remembered();
+                    known.finding
+                }));
             }
             self.memory.forget(digest).await;
         }
-        match self.memory.refused(digest).await {
-            Some(known) if known.stands(&self.servers, now).is_some() => Err(known.finding),
-            Some(_) | None => Ok(None),
-        }
+        let Some(known) = self.memory.refused(digest).await else { return Ok(None) };
+        let Some(server) = known.stands(&self.servers, now) else { return Ok(None) };
+        server.remembered();
+        Err(known.finding)
     }
 
     async fn jwt(

@@ -116,6 +116,9 @@ async fn a_flood_of_junk_is_bounded() {
     assert_eq!((of("token_inactive"), of("issuer_overloaded")), (1024, 1976));
     assert_eq!(outcome(&issuers, "good").await, "ok");
     assert_eq!(double.count("/introspect"), 1025);
+    let figures = issuers.status()[0].figures;
+    assert_eq!(figures.introspections, 1025);
+    assert!(figures.introspections_avoided > 1, "{figures:?}");
 }
 
 /// FLT-009: signed tokens are served while their issuer is away, opaque ones as long as their answers last; then 503.
