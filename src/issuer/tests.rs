@@ -8,6 +8,7 @@ mod renewal;
 mod rotation;
 mod signatures;
 mod signed;
+mod vectors;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -147,3 +147,52 @@ async fn away_after_a_good_start() {
     hand.forward(3540);
     assert_eq!(outcome(&signed, &token).await, "issuer_unavailable");
 }
+
+/// A server that says 200 and then `piece`, again and again.
+async fn endless(piece: &'static str, pause: Duration) -> url::Url {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/x", listener.local_addr().unwrap()).parse().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let _asked = stream.read(&mut [0; 4096]).await;
+                let mut next = "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n{\"keys\":[";
+                while stream.write_all(next.as_bytes()).await.is_ok() {
+                    next = piece;
+                    tokio::time::sleep(pause).await;
+                }
+            });
+        }
+    });
+    url
+}
+
+/// KEYS-006, KEYS-007, KEYS-020: an answer without end is cut off by size, a slow one by time, of keys and of introspection.
+#[tokio::test]
+async fn answers_without_end() {
+    let double = Double::start().await;
+    let token = Signer::new(Algorithm::ES256, "k1").token(&double.issuer());
+    let long: &'static str = Box::leak("0,".repeat(32 * 1024).into_boxed_str());
+    for (piece, pause) in [(long, Duration::ZERO), ("0,", Duration::from_millis(5))] {
+        let url = endless(piece, pause).await;
+        let timeout = if pause.is_zero() { Duration::from_secs(20) } else { Duration::from_millis(100) };
+        let keys = AuthorizationServer {
+            jwks_url: Some(url.clone()),
+            timeout,
+            ..configured(&double, Validation::Jwt)
+        };
+        let asking = AuthorizationServer {
+            introspection_url: Some(url),
+            timeout,
+            ..configured(&double, Validation::Introspection)
+        };
+        for server in [keys, asking] {
+            let issuers = issuers(&[server], &Hand::default());
+            let refusal = admitted(&issuers, &token).await.unwrap_err();
+            assert_eq!(refusal.reason_id(), "issuer_unavailable");
+            let why = if pause.is_zero() { "answered with more than" } else { "in time" };
+            assert!(refusal.detail().contains(why), "{}", refusal.detail());
+        }
+    }
+}
