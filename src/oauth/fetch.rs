@@ -107,6 +107,13 @@ impl Fetcher {
         self.files == other.files
     }
 
+    /// The HTTP client itself, for whoever wants to see answers that are refused here; it has the same trust and the same
+    /// certificate, and no size limit.
+    #[must_use]
+    pub fn http(&self) -> &Client {
+        &self.client
+    }
+
     /// The same client, for forms that are answered with another media type.
     #[must_use]
     pub fn expecting(&self, media: Media) -> Self {
