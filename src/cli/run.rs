@@ -12,13 +12,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, ends, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::Settings;
+use crate::config::{IssuerClientAuth, Settings};
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
 use crate::shared::Shared;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
@@ -138,7 +138,7 @@ impl House {
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
         let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
-        let gateway = Gateway::new(settings, &lasting).map_err(Failure::configuration)?;
+        let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
@@ -245,7 +245,8 @@ impl Running {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         let tls = settings.server.tls.clone();
-        let replaced = Gateway::new(settings, &self.lasting).map_err(|error| error.to_string());
+        let replaced =
+            Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
             (Some(certificates), Some(tls)) => {
                 certificates.replace(tls).map(|()| gateway).map_err(|error| error.to_string())
@@ -313,6 +314,19 @@ impl Readiness for Ready {
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
         ]
+    }
+
+    fn measure(&self) {
+        for status in self.0.front.gateway().issuers().status() {
+            let figures = status.figures;
+            let figures = IssuerFigures {
+                keys_age: figures.keys_age,
+                key_fetches: figures.key_fetches,
+                introspections: figures.introspections,
+                introspections_avoided: figures.introspections_avoided,
+            };
+            self.0.lasting.metrics.issuer(&status.issuer, &figures);
+        }
     }
 }
 
@@ -391,7 +405,12 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     }
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    for server in &settings.authorization_servers {
+        files.extend(server.ca.clone());
+        if let Some(IssuerClientAuth::Tls(own)) = server.client.as_ref().map(|client| &client.auth) {
+            files.extend([own.certificate.clone(), own.key.clone()]);
+        }
+    }
     files
 }
 

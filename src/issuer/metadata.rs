@@ -1,10 +1,11 @@
 //! An authorization server's own metadata (RFC 8414, OpenID Connect Discovery 1.0; DISC-21).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use super::error::IssuerError;
-use crate::oauth::{CallError, Fetcher};
+use super::kept::Renewal;
+use crate::oauth::{CallError, Fetched, Fetcher, Terms};
 use crate::token::object;
 
 /// Metadata that names the right issuer.
@@ -15,17 +16,24 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Fetches it from the first address that has it.
+    /// Fetches it from the first address that has it, or learns there that what is kept on the terms `known` has not
+    /// changed.
     pub(super) async fn fetch(
         fetcher: &Fetcher,
-        issuer: &str,
-        configured: Option<&Url>,
-    ) -> Result<Self, IssuerError> {
+        (issuer, configured): (&str, Option<&Url>),
+        known: Option<&Terms>,
+    ) -> Result<Renewal<Self>, IssuerError> {
         let mut last = IssuerError::EndpointMissing { member: "issuer" };
         for url in configured.map_or_else(|| addresses(issuer), |url| vec![url.clone()]) {
-            let fetched = fetcher.fetch(&url).await.map_err(IssuerError::from);
-            match fetched.and_then(|bytes| Self::read(&bytes, &url, issuer)) {
-                Ok(metadata) => return Ok(metadata),
+            let fetched = fetcher.fetch(&url, known).await.map_err(IssuerError::from);
+            let read = fetched.and_then(|fetched| match fetched {
+                Fetched::Body(bytes, terms) => {
+                    Self::read(&bytes, &url, issuer).map(|metadata| Renewal::New(metadata, terms))
+                }
+                Fetched::Unchanged(terms) => Ok(Renewal::Same(terms)),
+            });
+            match read {
+                Ok(renewal) => return Ok(renewal),
                 // Nobody answers there: the next address has the same host.
                 Err(
                     error @ IssuerError::Call(CallError::TimedOut { .. } | CallError::Unreachable { .. }),
@@ -60,8 +68,21 @@ impl Metadata {
     ///
     /// Trust in keys, and the gateway's credentials, go nowhere else unless the configuration says so (KEYS-013).
     pub(super) fn endpoint(&self, member: &'static str, issuer: &str) -> Result<Url, IssuerError> {
-        let members: Option<&Map<String, Value>> = self.document.as_object();
-        let text = members.and_then(|members| members.get(member)).and_then(Value::as_str);
+        self.own(self.document.get(member), member, issuer)
+    }
+
+    /// The same for a client that presents a certificate: `mtls_endpoint_aliases` first (RFC 8705 §5).
+    pub(super) fn endpoint_by_certificate(
+        &self,
+        member: &'static str,
+        issuer: &str,
+    ) -> Result<Url, IssuerError> {
+        let alias = self.document.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get(member));
+        self.own(alias.or_else(|| self.document.get(member)), member, issuer)
+    }
+
+    fn own(&self, address: Option<&Value>, member: &'static str, issuer: &str) -> Result<Url, IssuerError> {
+        let text = address.and_then(Value::as_str);
         let url = text.and_then(|text| Url::parse(text).ok());
         let url = url.ok_or(IssuerError::EndpointMissing { member })?;
         let own = Url::parse(issuer).ok();

@@ -3,20 +3,27 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::IssuerError;
 use super::introspection::{Introspector, SOON};
-use super::kept::{Kept, REFRESH_AFTER};
+use super::kept::{Kept, Renewal};
 use super::keys::{Digest, KeySet, Verdict};
 use super::metadata::Metadata;
-use crate::config::{AuthorizationServer, TokenType, Validation};
-use crate::oauth::{Authentication, Clock, Fetcher, Setup};
-use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
+use crate::config::{
+    AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClientAuth, TokenType, Validation,
+};
+use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Media, Setup, Terms};
+use crate::token::{AccessToken, DetailsRule, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
-/// Keys older than this verify nothing: their issuer has been away for too long (TOK-30, KEYS-005).
+/// Keys older than this, or than twice `refresh`, verify nothing: their issuer has been away for too long (TOK-30,
+/// KEYS-005).
 const KEYS_EXPIRE_AFTER: Duration = Duration::from_secs(3600);
+
+/// Keys that are younger than this are never called stale, however short `refresh` is.
+const SOON_RENEWED: Duration = Duration::from_secs(30);
 
 /// Unknown key ids cause at most one fetch in this time (KEYS-001).
 const REFETCH_PAUSE: Duration = Duration::from_secs(10);
@@ -30,6 +37,21 @@ pub struct IssuerStatus {
     pub health: Health,
     /// Its last failure, if nothing went well since; for operators.
     pub complaint: Option<String>,
+    /// What was asked of it.
+    pub figures: Figures,
+}
+
+/// What was asked of an authorization server since it was configured as it is, for those who watch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The age of its keys, if there are any.
+    pub keys_age: Option<Duration>,
+    /// Fetches of keys: new, unchanged, failed.
+    pub key_fetches: [u64; 3],
+    /// Introspections.
+    pub introspections: u64,
+    /// Requests that needed none of their own: the answer was kept, or on its way for another.
+    pub introspections_avoided: u64,
 }
 
 /// Whether an issuer's tokens can be checked.
@@ -51,22 +73,32 @@ pub(super) struct Server {
     metadata: Arc<Kept<Metadata>>,
     keys: Arc<Kept<KeySet>>,
     introspector: Option<Introspector>,
-    refetched: Mutex<Option<Instant>>,
+    refetched: Arc<Mutex<Option<Instant>>>,
     clock: Clock,
 }
 
 impl Server {
-    pub(super) fn new(
+    /// The server as it was `before` if nothing changed; else a new one that takes over what it may.
+    pub(super) fn set_up(
         settings: &AuthorizationServer,
         reading: &Reading,
         clock: &Clock,
-    ) -> Result<Self, IssuerError> {
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, IssuerError> {
         let fetcher = Fetcher::new(Setup {
             server: &settings.issuer,
             timeout: settings.timeout,
             ca: settings.ca.as_deref(),
             client: settings.client.as_ref(),
         })?;
+        let same = |before: &&Arc<Self>| before.fetcher.same_files(&fetcher);
+        let before = before.filter(same);
+        if let Some(before) = before
+            && before.settings == *settings
+            && before.requirements.reading == *reading
+        {
+            return Ok(Arc::clone(before));
+        }
         let issuer = &settings.issuer;
         let introspector = match (settings.validation, &settings.client) {
             (Validation::Jwt, _) => None,
@@ -75,22 +107,41 @@ impl Server {
             }
             (Validation::Both | Validation::Introspection, Some(client)) => Some(Introspector::new(
                 issuer,
-                fetcher.clone(),
+                fetcher.expecting(match settings.introspection_response {
+                    IntrospectionResponse::Json => Media::Json,
+                    IntrospectionResponse::Jwt => Media::IntrospectionJwt,
+                }),
                 Authentication::new(client)?,
                 settings.timeout,
                 Arc::clone(clock),
             )),
         };
-        Ok(Self {
+        let mut server = Self {
             settings: settings.clone(),
             requirements: requirements(settings, reading),
             fetcher,
             metadata: Arc::new(Kept::new(Arc::clone(clock))),
             keys: Arc::new(Kept::new(Arc::clone(clock))),
             introspector,
-            refetched: Mutex::new(None),
+            refetched: Arc::default(),
             clock: Arc::clone(clock),
-        })
+        };
+        if let Some(before) = before {
+            server.take_over(before);
+        }
+        Ok(Arc::new(server))
+    }
+
+    /// Metadata and keys are worth as much as before when they come from the same addresses, by the same trust.
+    fn take_over(&mut self, before: &Self) {
+        let sources = |settings: &AuthorizationServer| {
+            (settings.issuer.clone(), settings.metadata_url.clone(), settings.jwks_url.clone())
+        };
+        if sources(&self.settings) == sources(&before.settings) {
+            self.metadata = Arc::clone(&before.metadata);
+            self.keys = Arc::clone(&before.keys);
+            self.refetched = Arc::clone(&before.refetched);
+        }
     }
 
     /// The last good metadata, fetched if there is none yet.
@@ -103,16 +154,21 @@ impl Server {
 
     /// Renews what is due; failures show in [`Server::status`].
     pub(super) async fn refresh(self: &Arc<Self>) {
-        if self.metadata.due() {
+        let after = self.settings.refresh;
+        if self.metadata.due(after) {
             let _ = self.renew_metadata().await;
         }
-        if self.settings.validation != Validation::Introspection && self.keys.due() {
+        if self.needs_keys() && self.keys.due(after) {
             let _ = self.renew_keys().await;
         }
     }
 
-    /// Verifies the signature and yields the identity of the key set that did.
+    /// Checks algorithm and signature, and yields the identity of the key set that verified it (TOK-20 … TOK-22).
     pub(super) async fn verify(self: &Arc<Self>, jws: &Jws<'_>) -> Result<Digest, TokenError> {
+        if !self.settings.algorithms.contains(&jws.algorithm()) {
+            let algorithm = Quoted::new(&format!("{:?}", jws.algorithm()));
+            return Err(TokenError::AlgorithmRefused { algorithm });
+        }
         let keys = self.usable_keys().await.map_err(|error| self.unavailable(&error))?;
         let verdict = keys.verify(jws);
         // With a `kid` the issuer said which key: if that one did not sign, no newer set will help.
@@ -131,33 +187,66 @@ impl Server {
     /// The identity of the keys that verify now, if any do.
     pub(super) fn current_keys(&self) -> Option<Digest> {
         let (keys, age) = self.keys.last_good()?;
-        (age < KEYS_EXPIRE_AFTER).then(|| keys.identity())
+        (age < self.keys_expire_after()).then(|| keys.identity())
     }
 
-    /// Asks about a token.
+    /// Asks about the token of a request of `now`.
     pub(super) async fn introspect(
         self: &Arc<Self>,
-        token: &AccessToken,
-        digest: Digest,
+        token: (&AccessToken, Digest),
+        now: Timestamp,
     ) -> Result<Arc<Map<String, Value>>, TokenError> {
         let Some(introspector) = &self.introspector else { return Err(TokenError::OpaqueUnsupported) };
-        let configured = self.settings.introspection_url.clone();
-        let endpoint = Arc::clone(self).endpoint("introspection_endpoint", configured);
-        introspector.ask(token, digest, endpoint).await
+        introspector.ask(token, now, self).await
+    }
+
+    /// Where it is asked: with a certificate, at the address for such clients if there is one (RFC 8705 §5).
+    pub(super) async fn introspection_endpoint(self: Arc<Self>) -> Result<Url, IssuerError> {
+        let member = "introspection_endpoint";
+        if let Some(url) = &self.settings.introspection_url {
+            return Ok(url.clone());
+        }
+        let metadata = self.metadata().await?;
+        match self.settings.client.as_ref().map(|client| &client.auth) {
+            Some(IssuerClientAuth::Tls(_)) => metadata.endpoint_by_certificate(member, &self.settings.issuer),
+            Some(
+                IssuerClientAuth::PrivateKeyJwt(_)
+                | IssuerClientAuth::SecretBasic(_)
+                | IssuerClientAuth::SecretPost(_),
+            )
+            | None => metadata.endpoint(member, &self.settings.issuer),
+        }
     }
 
     pub(super) fn status(&self) -> IssuerStatus {
         let asked = self.introspector.as_ref().and_then(Introspector::pausing);
-        let (health, complaint) = match (self.settings.validation, asked) {
-            (_, Some(error)) => (Health::Away, Some(error)),
-            (Validation::Introspection, None) => (Health::Ready, self.metadata.trouble()),
-            (Validation::Both | Validation::Jwt, None) => {
-                let trouble = self.keys.trouble().or_else(|| self.metadata.trouble());
-                (self.keys_health(), trouble)
+        let (health, complaint) = match asked {
+            Some(error) => (Health::Away, Some(error)),
+            None if self.needs_keys() => {
+                (self.keys_health(), self.keys.trouble().or_else(|| self.metadata.trouble()))
             }
+            None => (Health::Ready, self.metadata.trouble()),
         };
         let complaint = complaint.map(|error| error.to_string());
-        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint }
+        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint, figures: self.figures() }
+    }
+
+    /// A request was answered by what is remembered of its token.
+    pub(super) fn remembered(&self) {
+        if let Some(introspector) = &self.introspector {
+            introspector.avoided();
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let counts = self.introspector.as_ref().map(Introspector::counts);
+        let (introspections, introspections_avoided) = counts.unwrap_or_default();
+        Figures {
+            keys_age: self.keys.last_good().map(|(_, age)| age),
+            key_fetches: self.keys.outcomes().counts(),
+            introspections,
+            introspections_avoided,
+        }
     }
 
     /// How many wait for this server.
@@ -166,17 +255,29 @@ impl Server {
         self.keys.waiting() + self.introspector.as_ref().map_or(0, Introspector::waiting)
     }
 
+    /// Whether anything that it says is signed: tokens, or answers about them.
+    fn needs_keys(&self) -> bool {
+        let signed = self.settings.introspection_response == IntrospectionResponse::Jwt;
+        self.settings.validation != Validation::Introspection || signed
+    }
+
+    fn keys_expire_after(&self) -> Duration {
+        self.settings.refresh.saturating_mul(2).max(KEYS_EXPIRE_AFTER)
+    }
+
     fn keys_health(&self) -> Health {
         match self.keys.last_good() {
-            Some((_, age)) if age < REFRESH_AFTER.saturating_mul(2) => Health::Ready,
-            Some((_, age)) if age < KEYS_EXPIRE_AFTER => Health::Stale,
+            Some((_, age)) if age < self.settings.refresh.saturating_mul(2).max(SOON_RENEWED) => {
+                Health::Ready
+            }
+            Some((_, age)) if age < self.keys_expire_after() => Health::Stale,
             Some(_) | None => Health::Away,
         }
     }
 
     async fn usable_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
         match self.keys.last_good() {
-            Some((keys, age)) if age < KEYS_EXPIRE_AFTER => Ok(keys),
+            Some((keys, age)) if age < self.keys_expire_after() => Ok(keys),
             Some(_) | None => self.renew_keys().await,
         }
     }
@@ -188,7 +289,7 @@ impl Server {
             return Ok(newer);
         }
         let server = Arc::clone(self);
-        let fetch = || server.fetch_keys();
+        let fetch = |known| server.fetch_keys(known);
         match self.keys.renew_if(self.settings.timeout, || self.may_refetch(), fetch).await {
             Some(renewed) => renewed.map_err(|error| self.unavailable(&error)),
             None => Ok(newest().unwrap_or(seen)),
@@ -223,32 +324,27 @@ impl Server {
 
     async fn renew_metadata(self: &Arc<Self>) -> Result<Arc<Metadata>, IssuerError> {
         let server = Arc::clone(self);
-        let fetch = || async move {
+        let fetch = |known: Option<Terms>| async move {
             let settings = &server.settings;
-            Metadata::fetch(&server.fetcher, &settings.issuer, settings.metadata_url.as_ref()).await
+            let source = (settings.issuer.as_str(), settings.metadata_url.as_ref());
+            Metadata::fetch(&server.fetcher, source, known.as_ref()).await
         };
         self.metadata.renew(self.settings.timeout, fetch).await
     }
 
     async fn renew_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
         let server = Arc::clone(self);
-        self.keys.renew(self.settings.timeout, || server.fetch_keys()).await
+        self.keys.renew(self.settings.timeout, |known| server.fetch_keys(known)).await
     }
 
-    async fn fetch_keys(self: Arc<Self>) -> Result<KeySet, IssuerError> {
-        let url = Arc::clone(&self).endpoint("jwks_uri", self.settings.jwks_url.clone()).await?;
-        KeySet::read(&self.fetcher.fetch(&url).await?, &url)
-    }
-
-    /// The configured address, or the one the metadata gives.
-    async fn endpoint(
-        self: Arc<Self>,
-        member: &'static str,
-        configured: Option<Url>,
-    ) -> Result<Url, IssuerError> {
-        match configured {
-            Some(url) => Ok(url),
-            None => self.metadata().await?.endpoint(member, &self.settings.issuer),
+    async fn fetch_keys(self: Arc<Self>, known: Option<Terms>) -> Result<Renewal<KeySet>, IssuerError> {
+        let url = match &self.settings.jwks_url {
+            Some(url) => url.clone(),
+            None => self.metadata().await?.endpoint("jwks_uri", &self.settings.issuer)?,
+        };
+        match self.fetcher.fetch(&url, known.as_ref()).await? {
+            Fetched::Body(bytes, terms) => Ok(Renewal::New(KeySet::read(&bytes, &url)?, terms)),
+            Fetched::Unchanged(terms) => Ok(Renewal::Same(terms)),
         }
     }
 
@@ -273,5 +369,9 @@ fn requirements(settings: &AuthorizationServer, reading: &Reading) -> Requiremen
         },
         names: settings.claims.clone(),
         reading: reading.clone(),
+        details: match settings.authorization_details {
+            AuthorizationDetails::Ignore => DetailsRule::Ignore,
+            AuthorizationDetails::SmartOnFhir => DetailsRule::SmartOnFhir,
+        },
     }
 }

@@ -8,6 +8,8 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use super::binding::Binding;
+use super::details::{self, DETAILS, DetailsRule};
 use super::error::{Quoted, TokenError};
 use super::grant::{Grant, Reading, client, text};
 use super::names::{ClaimNames, first_claim};
@@ -38,6 +40,8 @@ pub struct Requirements {
     pub names: ClaimNames,
     /// How scopes and users are read.
     pub reading: Reading,
+    /// What `authorization_details` mean (CTX-10).
+    pub details: DetailsRule,
 }
 
 /// Claims their issuer vouches for. Cheap to clone; only the `issuer` room has reason to make one.
@@ -45,7 +49,7 @@ pub struct Requirements {
 pub struct VerifiedClaims {
     pub(super) grant: Grant,
     pub(super) times: Times,
-    pub(super) bound: bool,
+    pub(super) binding: Binding,
 }
 
 /// The times of a token and how they are compared.
@@ -67,6 +71,7 @@ impl VerifiedClaims {
         claims: &Map<String, Value>,
         requirements: &Requirements,
     ) -> Result<Self, TokenError> {
+        let (claims, requirements) = &details::apply(claims, requirements)?;
         for name in ["iss", "exp", "aud"] {
             require(claims.contains_key(name), name)?;
         }
@@ -85,7 +90,7 @@ impl VerifiedClaims {
             }
             TypeRule::AnyButForeign => (),
         }
-        Self::read(claims.clone(), requirements)
+        Self::read(claims.clone().into_owned(), requirements)
     }
 
     /// Takes an introspection answer of this issuer (RFC 7662 §2.2).
@@ -100,6 +105,7 @@ impl VerifiedClaims {
         if answer.get("active") != Some(&Value::Bool(true)) {
             return Err(TokenError::Inactive { issuer: requirements.issuer.clone() });
         }
+        let (answer, requirements) = &details::apply(answer, requirements)?;
         if answer.contains_key("iss") {
             check_issuer(answer, requirements)?;
         }
@@ -108,7 +114,7 @@ impl VerifiedClaims {
         }
         check_purpose(answer, requirements)?;
         check_token_type(answer)?;
-        let mut claims = answer.clone();
+        let mut claims = answer.clone().into_owned();
         claims.entry("iss").or_insert_with(|| Value::String(requirements.issuer.clone()));
         Self::read(claims, requirements)
     }
@@ -128,7 +134,8 @@ impl VerifiedClaims {
         let ours = ["iss", "sub", "aud", "exp", "nbf", "jti", "cnf"];
         let ours = ours.into_iter().chain(names.scope.iter().chain(&names.client).map(String::as_str));
         let context = [&names.patient, &names.encounter, &names.fhir_user].map(String::as_str);
-        for name in ours.chain(context) {
+        let details = (requirements.details == DetailsRule::SmartOnFhir).then_some(DETAILS);
+        for name in ours.chain(context).chain(details) {
             if let (Some(signed), Some(told)) = (jwt.get(name), answer.get(name))
                 && !agree(signed, told)
             {
@@ -150,9 +157,9 @@ impl VerifiedClaims {
             skew: requirements.skew,
             max_lifetime: requirements.max_lifetime,
         };
-        let bound = claims.contains_key("cnf");
+        let binding = Binding::read(&claims);
         let grant = Grant::from_claims(&claims, &requirements.names, &requirements.reading)?;
-        Ok(Self { grant, times, bound })
+        Ok(Self { grant, times, binding })
     }
 
     /// When the token stops being valid, if it says so.
@@ -274,7 +281,8 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::token::Caller;
+    use crate::token::binding::tests::KEY;
+    use crate::token::{Caller, Possession};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -288,6 +296,7 @@ pub(super) mod tests {
             types: TypeRule::AccessTokenOnly,
             names: ClaimNames::default(),
             reading: Reading::sample(),
+            details: DetailsRule::Ignore,
         }
     }
 
@@ -313,7 +322,7 @@ pub(super) mod tests {
 
     fn judged(result: Result<VerifiedClaims, TokenError>) -> &'static str {
         let now = Timestamp::from_second(NOW).unwrap();
-        match result.and_then(|claims| Caller::admit(Some(claims), now)) {
+        match result.and_then(|claims| Caller::admit(Some(claims), &Possession::default(), now)) {
             Ok(_) => "ok",
             Err(refusal) => refusal.reason_id(),
         }
@@ -419,7 +428,10 @@ pub(super) mod tests {
             (json!({"active": true, "token_type": "refresh_token"}), "token_type_refused"),
             (json!({"active": true, "token_type": 1}), "token_claim_unusable"),
             (json!({"active": true, "typ": "Refresh"}), "token_type_refused"),
-            (json!({"active": true, "cnf": {"jkt": "x"}}), "token_bound"),
+            (json!({"active": true, "cnf": {"jkt": KEY}}), "token_bound"),
+            (json!({"active": true, "cnf": {"jkt": "x"}}), "token_confirmation_unusable"),
+            (json!({"active": true, "token_type": "DPoP"}), "token_confirmation_unusable"),
+            (json!({"active": true, "token_type": "DPoP", "cnf": {"jkt": KEY}}), "token_bound"),
             (json!({"active": true, "scope": 1}), "token_claim_unusable"),
         ];
         let wrong: Vec<_> = table
@@ -437,6 +449,7 @@ pub(super) mod tests {
     fn both_must_agree() {
         let whole = json!({});
         let light = json!({"sub": "-", "scope": "-", "patient": "-", "aud": "-"});
+        let bound = json!({"cnf": {"jkt": KEY}});
         let told = |change: Value| {
             let mut answer = claims(&change);
             answer.insert("active".to_owned(), Value::Bool(true));
@@ -456,7 +469,9 @@ pub(super) mod tests {
             (&whole, told(json!({"exp": NOW + 3000})), "token_disagreement"),
             (&whole, told(json!({"exp": NOW as f64 + 300.4})), "ok"),
             (&whole, told(json!({"aud": ["https://gw.test/fhir"]})), "ok"),
-            (&whole, told(json!({"cnf": {"jkt": "x"}})), "token_bound"),
+            (&whole, told(json!({"cnf": {"jkt": KEY}})), "token_bound"),
+            (&bound, told(json!({})), "token_bound"),
+            (&bound, told(json!({"cnf": {"jkt": "x"}})), "token_disagreement"),
         ];
         for (jwt, answer, means) in table {
             let verified = VerifiedClaims::from_both(&claims(jwt), &answer, &demands());
