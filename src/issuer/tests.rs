@@ -25,7 +25,7 @@ use crate::config::{
     AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClient, IssuerClientAuth, Secret,
     TokenType, Validation,
 };
-use crate::token::{AccessToken, Caller, ClaimNames, Grant, Presented, Reading, TokenError};
+use crate::token::{AccessToken, Caller, ClaimNames, Grant, Possession, Presented, Reading, TokenError};
 use double::Double;
 
 /// The instant of every request in these tests.
@@ -174,7 +174,7 @@ fn issuers(servers: &[AuthorizationServer], hand: &Hand) -> Issuers {
 async fn admitted(issuers: &Issuers, token: &str) -> Result<Grant, TokenError> {
     let presented = Presented::Bearer(AccessToken::new(token)?);
     let claims = issuers.verify(&presented, now()).await?;
-    Ok(Caller::admit(claims, now())?.grant().unwrap().clone())
+    Ok(Caller::admit(claims, &Possession::default(), now())?.grant().unwrap().clone())
 }
 
 /// `ok`, or the reason id.

@@ -79,7 +79,8 @@ impl Issuers {
 
     /// Verifies the credential of a request that arrived at `now`; `None` when it has none.
     ///
-    /// Waits no longer than the issuer's `timeout`. The claims' times are `token::Caller::admit`'s to judge.
+    /// Waits no longer than the issuer's `timeout`. The claims' times, and what the token is bound to, are
+    /// `token::Caller::admit`'s to judge.
     ///
     /// # Errors
     /// The token is not this issuer's, not for us, or its issuer cannot be asked.
@@ -90,9 +91,7 @@ impl Issuers {
     ) -> Result<Option<VerifiedClaims>, TokenError> {
         let token = match presented {
             Presented::None => return Ok(None),
-            // Nothing rests on a proof that nobody checks (TOK-62, TOK-63).
-            Presented::Dpop { .. } => return Err(TokenError::DpopUnsupported),
-            Presented::Bearer(token) => token,
+            Presented::Bearer(token) | Presented::Dpop { token, .. } => token,
         };
         let digest = sha256(token.reveal().as_bytes());
         if let Some(claims) = self.remembered(&digest).await? {

@@ -80,6 +80,11 @@ impl<'t> Jws<'t> {
         self.kid.as_deref()
     }
 
+    /// Which kind of JWT it says to be.
+    pub(super) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
+    }
+
     /// The bytes that were signed.
     #[must_use]
     pub fn signed(&self) -> &'t str {
@@ -153,7 +158,7 @@ fn part(text: &str, part: &'static str) -> Result<Map<String, Value>, TokenError
 
 /// Refuses headers that change how the token must be read, and yields the algorithm.
 ///
-/// `jku`, `x5u`, `jwk` and `x5c` are not read at all: keys come from the issuer only (TOK-21).
+/// `jku`, `x5u`, `jwk` and `x5c` are not read at all: keys of tokens come from the issuer only (TOK-21).
 fn acceptable(header: &Map<String, Value>) -> Result<Algorithm, TokenError> {
     let algorithm = match header.get("alg") {
         Some(Value::String(name)) => name.as_str(),
