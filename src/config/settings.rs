@@ -72,6 +72,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Log level and format.
     pub telemetry: Telemetry,
+    /// Every file that was read for this, secrets among them; read again when one changes.
+    pub files: Vec<PathBuf>,
 }
 
 /// Which set of defaults was chosen.
@@ -191,7 +193,7 @@ pub enum BackendCredentials {
 }
 
 /// How a token for the backend is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The token endpoint.
     pub token_url: Url,
@@ -297,7 +299,7 @@ pub enum TokenType {
 }
 
 /// How the gateway authenticates at an authorization server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerClient {
     /// The gateway's client id there.
     pub id: String,
@@ -306,7 +308,7 @@ pub struct IssuerClient {
 }
 
 /// OAuth client authentication methods.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerClientAuth {
     /// RFC 6749 §2.3.1, in the `Authorization` header.
     SecretBasic(Secret),
@@ -319,7 +321,7 @@ pub enum IssuerClientAuth {
 }
 
 /// The key that client assertions are signed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssertionKey {
     /// The PEM file's text.
     pub pem: Secret,

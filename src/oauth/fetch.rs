@@ -1,6 +1,7 @@
 //! Calls to one authorization server: TLS, deadline, size limit, no redirects.
 
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -78,6 +79,19 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Vec<u8>, CallError> {
+        self.ask(url, form, credentials).await?.granted(url)
+    }
+
+    /// Any answer to a form that is posted: token endpoints say in the body why they refuse (RFC 6749 §5.2).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn ask(
+        &self,
+        url: &Url,
+        form: String,
+        credentials: Option<HeaderValue>,
+    ) -> Result<Reply, CallError> {
         check_address(url)?;
         let mut request = self
             .client
@@ -87,16 +101,18 @@ impl Fetcher {
         if let Some(credentials) = credentials {
             request = request.header(reqwest::header::AUTHORIZATION, credentials);
         }
-        self.body(request, url).await
+        self.reply(request, url).await
     }
 
     async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, CallError> {
+        self.reply(request, url).await?.granted(url)
+    }
+
+    async fn reply(&self, request: RequestBuilder, url: &Url) -> Result<Reply, CallError> {
         let call = async {
             let failed = |error: reqwest::Error| unreachable(url, &error);
             let mut answer = request.header(ACCEPT, "application/json").send().await.map_err(failed)?;
-            if answer.status() != StatusCode::OK {
-                return Err(CallError::Status { url: url.to_string(), status: answer.status().as_u16() });
-            }
+            let status = answer.status();
             let mut body = Vec::new();
             while let Some(piece) = answer.chunk().await.map_err(failed)? {
                 if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
@@ -104,10 +120,33 @@ impl Fetcher {
                 }
                 body.extend_from_slice(&piece);
             }
-            Ok(body)
+            Ok(Reply { status, body })
         };
         let timed_out = |_| CallError::TimedOut { url: url.to_string() };
         tokio::time::timeout(self.timeout, call).await.map_err(timed_out)?
+    }
+}
+
+/// An answer, whatever its status. `Debug` shows no body: it may hold a token.
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).finish_non_exhaustive()
+    }
+}
+
+impl Reply {
+    fn granted(self, url: &Url) -> Result<Vec<u8>, CallError> {
+        if self.status != StatusCode::OK {
+            return Err(CallError::Status { url: url.to_string(), status: self.status.as_u16() });
+        }
+        Ok(self.body)
     }
 }
 
