@@ -200,6 +200,10 @@ impl Running {
             let stop = stop.clone();
             async move { issuers.keep_fresh(stop).await }
         });
+        tokio::spawn({
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            async move { gateway.keep_access(stop).await }
+        });
         tokio::spawn(async move {
             while !stop.is_cancelled() {
                 gateway.refresh_documents().await;
@@ -232,7 +236,8 @@ impl Running {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         match Gateway::new(settings, &self.lasting) {
-            Ok(gateway) => {
+            Ok(mut gateway) => {
+                gateway.take_over(&before);
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
@@ -282,10 +287,12 @@ impl Readiness for Ready {
             .filter(|status| status.health == Health::Away)
             .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        vec![
+        let own = gateway.access_amiss().map(|amiss| Check { name: "backend credentials", amiss });
+        let always = [
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
-        ]
+        ];
+        always.into_iter().chain(own).collect()
     }
 }
 
@@ -348,6 +355,7 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
     files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    files.extend(settings.files.iter().cloned());
     files
 }
 
