@@ -13,6 +13,7 @@ mod rules;
 mod seal;
 mod secret;
 mod server;
+mod shared;
 mod unbuilt;
 mod web;
 
@@ -114,7 +115,9 @@ impl Check<'_> {
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());
         let dpop = self.dpop(&file.dpop.unwrap_or_default());
-        let seal_key = self.seal_key(&file.shared_state.unwrap_or_default());
+        let shared = file.shared_state.unwrap_or_default();
+        let seal_key = self.seal_key(&shared);
+        let shared_state = self.shared_state(&shared);
         Some(Settings {
             profile,
             server: server?,
@@ -127,7 +130,7 @@ impl Check<'_> {
             limits,
             audit,
             seal_key,
-            shared_state: None,
+            shared_state,
             admin,
             telemetry,
         })
