@@ -82,7 +82,6 @@ pub struct SharedStatus {
 }
 
 /// What replicas share. Outlives reloads.
-#[derive(Debug)]
 pub struct Shared {
     proofs: Proofs,
     agreement: Arc<Agreement>,
@@ -93,11 +92,16 @@ pub struct Shared {
 }
 
 /// The server, and what runs for it until this is dropped.
-#[derive(Debug)]
 struct Connected {
     settings: SharedState,
     server: Arc<Server>,
     _tasks: DropGuard,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("status", &self.status()).finish_non_exhaustive()
+    }
 }
 
 impl Shared {

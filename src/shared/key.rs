@@ -67,7 +67,9 @@ impl Agreement {
             match self.agree(&server).await {
                 Ok(()) => {
                     self.reached.send_replace(true);
-                    sleep(LOOK_EVERY).await;
+                    // A server that is back may have forgotten it.
+                    let lost = health.wait_for(|health| *health != Health::Up);
+                    let _either = tokio::time::timeout(LOOK_EVERY, lost).await.is_ok();
                 }
                 Err(cause) => {
                     tracing::warn!(cause, "the shared key of links and nonces is not agreed upon");

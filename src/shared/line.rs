@@ -40,7 +40,7 @@ impl Dialler {
         let mut who = RedisConnectionInfo::default()
             .set_db(i64::from(settings.database))
             .set_protocol(ProtocolVersion::RESP2)
-            .set_lib_name("pforte", env!("CARGO_PKG_VERSION"));
+            .set_skip_set_lib_name();
         if let Some(username) = &settings.username {
             who = who.set_username(username);
         }
