@@ -7,6 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
+use crate::proof::Holder;
+
 /// HAPI FHIR, Keycloak and oidc-provider, running.
 pub struct Stack {
     settings: HashMap<String, String>,
@@ -120,6 +122,45 @@ impl Stack {
         token.unwrap_or_else(|| panic!("the realm does not have the scope `{scope}`"))
     }
 
+    /// A token that only this key may use (RFC 9449 §5): the name of the endpoint's setting, and a client with a secret.
+    pub async fn bound_to_key(&self, endpoint: &str, client: &str, scope: &str, holder: &Holder) -> String {
+        let url = self.setting(endpoint);
+        let fields = [("grant_type", "client_credentials"), ("scope", scope)];
+        let asked = self.http.post(url).basic_auth(client, Some(format!("{client}-secret"))).form(&fields);
+        let asked = asked.header("dpop", holder.proof("POST", url, None, |_| ()));
+        granted(asked, "DPoP").await
+    }
+
+    /// A token that only this certificate may use (RFC 8705 §3).
+    pub async fn bound_to_certificate(
+        &self,
+        endpoint: &str,
+        client: &str,
+        scope: &str,
+        name: &str,
+    ) -> String {
+        let read = |name: &str| self.file("TLS_FOLDER", name);
+        let authority = reqwest::Certificate::from_pem(read("ca.pem").as_bytes()).expect("the stack's CA");
+        let own = reqwest::Identity::from_pem(self.certificate(name).as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).identity(own);
+        let http = http.build().expect("a client with a certificate");
+        let fields = [("grant_type", "client_credentials"), ("scope", scope)];
+        let asked = http.post(self.setting(endpoint)).basic_auth(client, Some(format!("{client}-secret")));
+        granted(asked.form(&fields), "Bearer").await
+    }
+
+    /// A certificate of the stack and its key, PEM.
+    pub fn certificate(&self, name: &str) -> String {
+        let read = |suffix: &str| self.file("TLS_FOLDER", &format!("{name}.{suffix}"));
+        format!("{}{}", read("pem"), read("key"))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a file that the stack made for its tests")]
+    fn file(&self, folder: &str, name: &str) -> String {
+        let path = Path::new(self.setting(folder)).join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    }
+
     /// A JWT that a backend service got with its key (private_key_jwt).
     pub fn signed(&self, scope: &str) -> String {
         let answer =
@@ -187,6 +228,14 @@ impl<'a> Logins<'a> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(key).or_insert_with(|| self.stack.login(arguments)).clone()
     }
+}
+
+/// Sends a request for a token, which must be granted.
+async fn granted(asked: reqwest::RequestBuilder, kind: &str) -> String {
+    let answer = asked.send().await.expect("the authorization server answers");
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+    assert_eq!(answer["token_type"], kind, "a bound token: {answer}");
+    answer["access_token"].as_str().expect("a token").to_owned()
 }
 
 fn access_token(answer: &str) -> String {
