@@ -7,10 +7,12 @@ mod authentication;
 mod error;
 mod fetch;
 mod flight;
+mod terms;
 mod trouble;
 
 pub use authentication::Authentication;
 pub use error::CallError;
-pub use fetch::{Fetcher, MAX_ANSWER_BYTES, Setup};
+pub use fetch::{Fetched, Fetcher, MAX_ANSWER_BYTES, Media, Setup};
 pub use flight::{Flights, Seat};
+pub use terms::Terms;
 pub use trouble::{Clock, Trouble};

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::Settings;
+use crate::config::{IssuerClientAuth, Settings};
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
@@ -134,7 +134,7 @@ impl House {
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
         let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
-        let gateway = Gateway::new(settings, &lasting).map_err(Failure::configuration)?;
+        let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
@@ -231,7 +231,7 @@ impl Running {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        match Gateway::new(settings, &self.lasting) {
+        match Gateway::new(settings, &self.lasting, Some(&before)) {
             Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
@@ -347,7 +347,12 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     }
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    for server in &settings.authorization_servers {
+        files.extend(server.ca.clone());
+        if let Some(IssuerClientAuth::Tls(own)) = server.client.as_ref().map(|client| &client.auth) {
+            files.extend([own.certificate.clone(), own.key.clone()]);
+        }
+    }
     files
 }
 

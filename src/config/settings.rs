@@ -4,7 +4,7 @@
 //! Units live in the types: durations are `Duration`, sizes are bytes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -103,6 +103,16 @@ pub struct TrustedProxies {
     pub networks: Vec<ipnet::IpNet>,
     /// The field with the client's certificate.
     pub header: http::HeaderName,
+}
+
+impl TrustedProxies {
+    /// Whether a connection from this address comes from one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // A socket for both families shows IPv4 addresses as ::ffff:a.b.c.d.
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// TLS of the public listener.
@@ -232,7 +242,7 @@ pub struct IdentityHeaders {
 }
 
 /// A trusted issuer of access tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationServer {
     /// Compared exactly with `iss`.
     pub issuer: String,
@@ -297,7 +307,7 @@ pub enum TokenType {
 }
 
 /// How the gateway authenticates at an authorization server.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerClient {
     /// The gateway's client id there.
     pub id: String,
@@ -306,7 +316,7 @@ pub struct IssuerClient {
 }
 
 /// OAuth client authentication methods.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum IssuerClientAuth {
     /// RFC 6749 §2.3.1, in the `Authorization` header.
     SecretBasic(Secret),
@@ -319,7 +329,7 @@ pub enum IssuerClientAuth {
 }
 
 /// The key that client assertions are signed with.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AssertionKey {
     /// The PEM file's text.
     pub pem: Secret,

@@ -1,5 +1,6 @@
 //! The one path of a request: read the head, find out who asks, decide, send, check, record, answer.
 
+mod caller;
 mod inquire;
 
 use std::net::IpAddr;
@@ -33,7 +34,7 @@ use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
 use crate::shared::Shared;
 use crate::telemetry::{Metrics, RequestId};
-use crate::token::{Caller, Grant, Presented, Reading, TokenError};
+use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::headers::Ours;
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
 
@@ -55,6 +56,9 @@ pub struct Gateway {
     documents: Documents,
     limiter: Option<DefaultKeyedRateLimiter<String>>,
     challenge: Challenge,
+    /// Scheme and authority that clients use.
+    origin: String,
+    nonces: Arc<NonceKey>,
     lasting: Lasting,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
@@ -94,11 +98,12 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens is taken over
+    /// where it still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
-    pub fn new(settings: Settings, lasting: &Lasting) -> Result<Self, GatewayError> {
+    pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
         let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
@@ -113,16 +118,21 @@ impl Gateway {
         let route = Route::new(rules, Arc::clone(&keys.seal), credentials)?;
         let public_url = &settings.server.public_url;
         let resource = crate::discovery::oauth_protected_resource_path(public_url);
+        let origin = public_url.origin().ascii_serialization();
         let challenge = Challenge {
-            resource_metadata: format!("{}{resource}", public_url.origin().ascii_serialization()),
+            resource_metadata: format!("{origin}{resource}"),
+            proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
+        let known = before.map(|before| before.issuers.as_ref());
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading)?),
+            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
             route,
             challenge,
+            origin,
+            nonces: Arc::clone(&keys.nonce),
             settings,
             lasting: lasting.clone(),
             contexts: moka::future::Cache::builder()
@@ -203,6 +213,9 @@ impl Gateway {
             answered = self.refused(&failed, raw, head, &mut record);
         }
         self.count(&record, answered.response.status());
+        if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
+            answered.response.headers_mut().insert("dpop-nonce", nonce);
+        }
         self.finish(answered.response, head, record.request_id(), answered.content)
     }
 
@@ -236,7 +249,7 @@ impl Gateway {
                     cause: "no discovery document can be built yet".to_owned(),
                     retry_after: Duration::from_secs(5),
                 });
-                let mut response = self.render(&rejection, Format::Json, "discovery");
+                let mut response = self.render(&rejection, (Format::Json, Scheme::Bearer), "discovery");
                 response.headers_mut().extend(cors::headers(&head.headers, Origins::Any));
                 response
             }
@@ -255,7 +268,8 @@ impl Gateway {
         if question.kind() == Kind::Capabilities {
             return self.capabilities(&question, head, record).await;
         }
-        let caller = self.caller(head, connection, (&question, now)).await?;
+        let caller = self.caller(head, connection, (&question, record)).await;
+        let caller = caller.map_err(Rejection::Unauthenticated)?;
         let Caller::Holder(grant) = &caller else {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
@@ -297,23 +311,6 @@ impl Gateway {
             return Err(Rejection::AuditUnavailable);
         }
         Ok(())
-    }
-
-    async fn caller(
-        &self,
-        head: &Parts,
-        _connection: &Connection,
-        (question, now): (&Question, Timestamp),
-    ) -> Result<Caller, Rejection> {
-        let in_query = match question {
-            Question::Fhir(asked) => asked.target().query().first("access_token").is_some(),
-            // Nothing but the wanted format stands beside a link.
-            Question::Link { .. } => false,
-        };
-        let presented =
-            Presented::from_request(&head.headers, in_query).map_err(Rejection::Unauthenticated)?;
-        let claims = self.issuers.verify(&presented, now).await.map_err(Rejection::Unauthenticated)?;
-        Caller::admit(claims, now).map_err(Rejection::Unauthenticated)
     }
 
     fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
@@ -483,14 +480,20 @@ impl Gateway {
             "request refused"
         );
         let format = self.route.wanted(raw, &head.headers).for_outcome();
-        Answered { response: self.render(rejection, format, record.request_id()), content: Content::Plain }
+        let asked = (format, Scheme::of(&head.headers));
+        Answered { response: self.render(rejection, asked, record.request_id()), content: Content::Plain }
     }
 
-    fn render(&self, rejection: &Rejection, format: Format, request_id: &str) -> Response<ResponseBody> {
+    fn render(
+        &self,
+        rejection: &Rejection,
+        (format, scheme): (Format, Scheme),
+        request_id: &str,
+    ) -> Response<ResponseBody> {
         let outcome = rejection.outcome(request_id).write(format);
         let mut response = Response::new(ResponseBody::whole(outcome.into()));
         *response.status_mut() = rejection.status();
-        *response.headers_mut() = rejection.headers(&self.challenge);
+        *response.headers_mut() = rejection.headers(&self.challenge, scheme);
         let content_type = match format {
             Format::Json => "application/fhir+json; charset=utf-8",
             Format::Xml => "application/fhir+xml; charset=utf-8",

@@ -2,15 +2,18 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, HeaderValue};
+use aws_lc_rs::digest;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Client, Identity, Response, StatusCode};
 use url::{Host, Url};
 
 use super::error::CallError;
-use crate::config::IssuerClient;
+use super::terms::Terms;
+use crate::config::{CertificateFiles, IssuerClient, IssuerClientAuth};
+use crate::token::Quoted;
 
 /// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -20,6 +23,35 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 pub struct Fetcher {
     client: Client,
     timeout: Duration,
+    expects: Media,
+    files: [u8; 32],
+}
+
+/// What an answer to a form must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// A signed introspection answer (RFC 9701), and called so.
+    IntrospectionJwt,
+    /// JSON, whatever it is called.
+    Json,
+}
+
+impl Media {
+    fn name(self) -> &'static str {
+        match self {
+            Self::IntrospectionJwt => "application/token-introspection+jwt",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// An answer to a question that may have been asked before.
+#[derive(Debug)]
+pub enum Fetched {
+    /// 200.
+    Body(Vec<u8>, Terms),
+    /// 304: what was kept is still so.
+    Unchanged(Terms),
 }
 
 /// What a [`Fetcher`] is made with.
@@ -49,23 +81,56 @@ impl Fetcher {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("pforte/", env!("CARGO_PKG_VERSION")));
+        let mut files = digest::Context::new(&digest::SHA256);
         if let Some(path) = server.ca {
-            builder = builder.tls_certs_merge(anchors(path)?);
+            let pem = read(path)?;
+            note(&mut files, &pem);
+            builder = builder.tls_certs_merge(anchors(path, &pem)?);
+        }
+        if let Some(IssuerClientAuth::Tls(own)) = server.client.map(|client| &client.auth) {
+            let pem = [read(&own.certificate)?, b"\n".to_vec(), read(&own.key)?].concat();
+            note(&mut files, &pem);
+            builder = builder.identity(identity(own, &pem)?);
         }
         let client = builder.build().map_err(|error| CallError::ClientUnusable {
             server: server.server.to_owned(),
             cause: chain(&error),
         })?;
-        Ok(Self { client, timeout: server.timeout })
+        let mut read = [0; 32];
+        read.copy_from_slice(files.finish().as_ref());
+        Ok(Self { client, timeout: server.timeout, expects: Media::Json, files: read })
     }
 
-    /// The body of a 200 answer to a GET.
+    /// Whether both were made with files of the same content: trust anchors, certificate and key.
+    #[must_use]
+    pub fn same_files(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+
+    /// The same client, for forms that are answered with another media type.
+    #[must_use]
+    pub fn expecting(&self, media: Media) -> Self {
+        Self { expects: media, ..self.clone() }
+    }
+
+    /// The answer to a GET: 200, or 304 when `known` are the terms of an answer that is kept.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn fetch(&self, url: &Url) -> Result<Vec<u8>, CallError> {
+    /// See [`CallError`]; a 304 that nobody asked for is one.
+    pub async fn fetch(&self, url: &Url, known: Option<&Terms>) -> Result<Fetched, CallError> {
         check_address(url)?;
-        self.body(self.client.get(url.clone()), url).await
+        let conditions = known.map(|known| known.conditions(url)).unwrap_or_default();
+        let conditional = !conditions.is_empty();
+        let request = self.client.get(url.clone()).headers(conditions).header(ACCEPT, "application/json");
+        let call = async {
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let terms = Terms::read(url, answer.headers());
+            if conditional && answer.status() == StatusCode::NOT_MODIFIED {
+                return Ok(Fetched::Unchanged(terms));
+            }
+            Ok(Fetched::Body(body(answer, url).await?, terms))
+        };
+        self.in_time(call, url).await
     }
 
     /// The body of a 200 answer to a form that is posted, with the `Authorization` field given.
@@ -82,44 +147,98 @@ impl Fetcher {
         let mut request = self
             .client
             .post(url.clone())
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
             .body(form);
         if let Some(credentials) = credentials {
-            request = request.header(reqwest::header::AUTHORIZATION, credentials);
+            request = request.header(AUTHORIZATION, credentials);
         }
-        self.body(request, url).await
-    }
-
-    async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, CallError> {
+        let expected = self.expects.name();
+        let request = request.header(ACCEPT, expected);
         let call = async {
-            let failed = |error: reqwest::Error| unreachable(url, &error);
-            let mut answer = request.header(ACCEPT, "application/json").send().await.map_err(failed)?;
-            if answer.status() != StatusCode::OK {
-                return Err(CallError::Status { url: url.to_string(), status: answer.status().as_u16() });
-            }
-            let mut body = Vec::new();
-            while let Some(piece) = answer.chunk().await.map_err(failed)? {
-                if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
-                    return Err(CallError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
-                }
-                body.extend_from_slice(&piece);
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let found = media_type(answer.headers());
+            let body = body(answer, url).await?;
+            if self.expects != Media::Json && found != expected {
+                let found = Quoted::new(&found);
+                return Err(CallError::MediaType { url: url.to_string(), found, expected });
             }
             Ok(body)
         };
+        self.in_time(call, url).await
+    }
+
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+        url: &Url,
+    ) -> Result<T, CallError> {
         let timed_out = |_| CallError::TimedOut { url: url.to_string() };
         tokio::time::timeout(self.timeout, call).await.map_err(timed_out)?
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "an issuer's trust anchor is this room's file")]
-fn anchors(path: &Path) -> Result<Vec<Certificate>, CallError> {
-    let unreadable = |cause: String| CallError::AnchorUnreadable { path: path.display().to_string(), cause };
-    let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
+/// The body of a 200 answer, up to a limit.
+async fn body(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
+    let status = answer.status();
+    if status != StatusCode::OK {
+        let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+        let retry_after = if busy { retry_after(answer.headers()) } else { None };
+        return Err(CallError::Status { url: url.to_string(), status: status.as_u16(), retry_after });
+    }
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(url, &error))? {
+        if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
+            return Err(CallError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// The media type without parameters; empty when there is none.
+fn media_type(headers: &HeaderMap) -> String {
+    let field = headers.get(CONTENT_TYPE).and_then(|field| field.to_str().ok()).unwrap_or_default();
+    field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Seconds, or a date (RFC 9110 §10.2.3).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date is compared with this machine's clock, not with a request's"
+)]
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let field = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = field.parse().ok().map(Duration::from_secs);
+    let date = || httpdate::parse_http_date(field).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(date)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the files that calls rest on are this room's")]
+fn read(path: &Path) -> Result<Vec<u8>, CallError> {
+    std::fs::read(path).map_err(|error| unreadable(path, error.to_string()))
+}
+
+fn unreadable(path: &Path, cause: String) -> CallError {
+    CallError::AnchorUnreadable { path: path.display().to_string(), cause }
+}
+
+/// Length first, so that no two lists of files look the same.
+fn note(files: &mut digest::Context, content: &[u8]) {
+    files.update(&content.len().to_be_bytes());
+    files.update(content);
+}
+
+fn anchors(path: &Path, pem: &[u8]) -> Result<Vec<Certificate>, CallError> {
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|error| unreadable(path, chain(&error)))?;
     if certificates.is_empty() {
-        return Err(unreadable("it holds no certificate".to_owned()));
+        return Err(unreadable(path, "it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// What the gateway presents in the handshake (RFC 8705 §2).
+fn identity(own: &CertificateFiles, pem: &[u8]) -> Result<Identity, CallError> {
+    Identity::from_pem(pem).map_err(|error| unreadable(&own.certificate, chain(&error)))
 }
 
 /// Plain http is for loopback only.
