@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -14,6 +15,8 @@ pub struct Stack {
     settings: HashMap<String, String>,
     http: reqwest::Client,
     ran_before: bool,
+    /// The administrator's token, and since when.
+    admin: Mutex<Option<(String, Instant)>>,
 }
 
 impl Stack {
@@ -25,7 +28,7 @@ impl Stack {
         let pairs = listed.lines().filter_map(|line| line.split_once('='));
         let settings = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let http = reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-        Ok(Self { settings, http, ran_before })
+        Ok(Self { settings, http, ran_before, admin: Mutex::default() })
     }
 
     /// Starts again what a failed part left stopped.
@@ -77,27 +80,37 @@ impl Stack {
 
     /// The administrator's interface of Keycloak, for the realm of the stack.
     pub async fn keycloak(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        let root = self.setting("KEYCLOAK_URL");
-        let (name, password) = (self.setting("KEYCLOAK_ADMIN"), self.setting("KEYCLOAK_ADMIN_PASSWORD"));
-        let login = [
-            ("grant_type", "password"),
-            ("client_id", "admin-cli"),
-            ("username", name),
-            ("password", password),
-        ];
-        let url = format!("{root}/realms/master/protocol/openid-connect/token");
-        let answer = self.http.post(url).form(&login).send().await.expect("Keycloak answers");
-        let token: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+        let token = self.administrator().await;
         let method = http::Method::from_bytes(method.as_bytes()).expect("a method");
-        let url = format!("{root}/admin/realms/pforte/{path}");
-        let mut asked =
-            self.http.request(method, url).bearer_auth(token["access_token"].as_str().unwrap_or_default());
+        let url = format!("{}/admin/realms/pforte/{path}", self.setting("KEYCLOAK_URL"));
+        let mut asked = self.http.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             asked = asked.header("content-type", "application/json").body(body.to_string());
         }
         let answer = asked.send().await.expect("Keycloak answers");
         assert!(answer.status().is_success(), "Keycloak's {path} answered {}", answer.status());
         serde_json::from_slice(&answer.bytes().await.expect("an answer to its end")).unwrap_or(Value::Null)
+    }
+
+    /// A token for it, which lives for a minute; logging in takes Keycloak a second of hashing.
+    async fn administrator(&self) -> String {
+        let known = self.admin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((token, _)) = known.filter(|(_, since)| since.elapsed() < Duration::from_secs(30)) {
+            return token;
+        }
+        let login = [
+            ("grant_type", "password"),
+            ("client_id", "admin-cli"),
+            ("username", self.setting("KEYCLOAK_ADMIN")),
+            ("password", self.setting("KEYCLOAK_ADMIN_PASSWORD")),
+        ];
+        let url = format!("{}/realms/master/protocol/openid-connect/token", self.setting("KEYCLOAK_URL"));
+        let since = Instant::now();
+        let answer = self.http.post(url).form(&login).send().await.expect("Keycloak answers");
+        let token: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+        let token = token["access_token"].as_str().unwrap_or_default().to_owned();
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = Some((token.clone(), since));
+        token
     }
 
     /// An opaque access token of oidc-provider, which knows every well-formed scope.
