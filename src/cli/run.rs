@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::{IssuerClientAuth, Settings};
+use crate::config::Settings;
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
@@ -200,6 +200,10 @@ impl Running {
             let stop = stop.clone();
             async move { issuers.keep_fresh(stop).await }
         });
+        tokio::spawn({
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            async move { gateway.keep_access(stop).await }
+        });
         tokio::spawn(async move {
             while !stop.is_cancelled() {
                 gateway.refresh_documents().await;
@@ -282,10 +286,12 @@ impl Readiness for Ready {
             .filter(|status| status.health == Health::Away)
             .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        vec![
+        let own = gateway.access_amiss().map(|amiss| Check { name: "backend credentials", amiss });
+        let always = [
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
-        ]
+        ];
+        always.into_iter().chain(own).collect()
     }
 
     fn measure(&self) {
@@ -360,12 +366,8 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     }
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    for server in &settings.authorization_servers {
-        files.extend(server.ca.clone());
-        if let Some(IssuerClientAuth::Tls(own)) = server.client.as_ref().map(|client| &client.auth) {
-            files.extend([own.certificate.clone(), own.key.clone()]);
-        }
-    }
+    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    files.extend(settings.files.iter().cloned());
     files
 }
 
