@@ -17,11 +17,14 @@ use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey};
 use crate::telemetry::{self, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often metrics show anew how the server is doing that replicas share by.
+const SHARED_EVERY: Duration = Duration::from_secs(1);
 
 /// Editors write a file in several steps; what follows within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -86,8 +89,10 @@ pub(super) struct House {
 pub(super) struct Running {
     front: Arc<Front>,
     certificates: Option<Arc<CertificateStore>>,
-    /// The same through reloads. Its keys are those of the process, for when no file has any.
+    /// The same through reloads.
     lasting: Lasting,
+    /// The key of links and nonces, as the first gateway was built with it.
+    key: tokio::sync::watch::Receiver<SharedKey>,
     tasks: parking::Slot,
 }
 
@@ -133,10 +138,14 @@ impl House {
             None => None,
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
-        let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
+        // A link that is sealed before the replicas' common key is known opens here only.
+        shared.settled().await;
+        let key = shared.key();
+        let lasting = Lasting { ledger, metrics, shared };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
-        let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
+        let running =
+            Arc::new(Running { front, certificates, lasting, key, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
     }
 
@@ -164,8 +173,10 @@ impl House {
             tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
+        let counting = tokio::spawn(Arc::clone(&running).count_shared());
         let drained = listener::serve(sockets, options, Arc::clone(&running.front), stop).await;
         running.tasks.end();
+        counting.abort();
         if let Some(admin) = admin {
             let _ended = admin.await;
         }
@@ -231,8 +242,12 @@ impl Running {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
+        let shared = settings.shared_state.clone();
         match Gateway::new(settings, &self.lasting, Some(&before)) {
             Ok(gateway) => {
+                if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
+                    tracing::error!(%error, "shared state not reloaded; the old one stays in force");
+                }
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
@@ -243,6 +258,35 @@ impl Running {
                     "configuration not reloaded; the old one stays in force"
                 );
             }
+        }
+    }
+}
+
+impl Running {
+    /// Makes links and nonces with the key that the replicas have agreed upon; those of the key before go on.
+    fn rekey(&self) {
+        let before = self.front.gateway();
+        if before.settings().seal_key.is_some() {
+            return;
+        }
+        match Gateway::new(before.settings().clone(), &self.lasting, Some(&before)) {
+            Ok(gateway) => {
+                self.front.replace(gateway);
+                self.tend();
+                tracing::info!("another key of links and nonces is shared; it is taken over");
+            }
+            Err(error) => tracing::error!(%error, "the shared key of links and nonces is not taken over"),
+        }
+    }
+
+    /// Shows how the server is doing that replicas share by, until aborted.
+    async fn count_shared(self: Arc<Self>) {
+        loop {
+            if let Some(status) = self.lasting.shared.status() {
+                let up = status.amiss.is_none();
+                self.lasting.metrics.shared_state(up, status.asked, status.failed);
+            }
+            tokio::time::sleep(SHARED_EVERY).await;
         }
     }
 }
@@ -287,6 +331,11 @@ impl Readiness for Ready {
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
         ]
     }
+
+    fn weaknesses(&self) -> Vec<Check> {
+        let status = self.0.lasting.shared.status();
+        status.map(|status| Check { name: "shared_state", amiss: status.amiss }).into_iter().collect()
+    }
 }
 
 /// Reloads on SIGHUP and when the file or a certificate changes.
@@ -318,11 +367,13 @@ async fn watch(
             tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
         }
     }
+    let mut key = running.key.clone();
     let mut seen = fingerprint(&config, running.front.gateway().settings());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = hangup.recv() => running.reload(&config),
+            Ok(()) = key.changed() => running.rekey(),
             Some(()) = changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
@@ -346,6 +397,7 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
         files.extend(tls.client_ca.clone());
     }
     files.extend(settings.backend.ca.clone());
+    files.extend(settings.shared_state.as_ref().and_then(|shared| shared.ca.clone()));
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
     for server in &settings.authorization_servers {
         files.extend(server.ca.clone());

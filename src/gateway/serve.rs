@@ -32,7 +32,7 @@ use crate::listener::{Connection, Refusal, Service};
 use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey, Turn};
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::headers::Ours;
@@ -67,13 +67,11 @@ pub struct Gateway {
 /// What outlives a gateway: one is built anew with every reload.
 #[derive(Debug, Clone)]
 pub struct Lasting {
-    /// Keys, for when the settings name none.
-    pub keys: Keys,
     /// Where events are recorded.
     pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Metrics,
-    /// What replicas share.
+    /// What replicas share; has the key of links and nonces, for when the settings name none.
     pub shared: Arc<Shared>,
 }
 
@@ -83,6 +81,9 @@ pub enum GatewayError {
     /// A base cannot be looked for in bodies.
     #[error(transparent)]
     Base(#[from] BadBase),
+    /// The key of links and nonces cannot be used.
+    #[error("the cipher for page links is not available")]
+    Cipher,
     /// An issuer's client cannot be made.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -104,7 +105,14 @@ impl Gateway {
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
-        let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
+        let keys = match &settings.seal_key {
+            Some(file) => Some(file.keys.clone()),
+            None => {
+                let SharedKey { secret, former } = lasting.shared.key().borrow().clone();
+                former.map_or_else(|| Keys::new(&secret), |former| Keys::succeeding(&secret, &former))
+            }
+        };
+        let keys = keys.ok_or(GatewayError::Cipher)?;
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         let credentials = match settings.backend.credentials {
@@ -124,8 +132,9 @@ impl Gateway {
             proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
         let known = before.map(|before| before.issuers.as_ref());
+        let issuers = Issuers::new(&settings.authorization_servers, &reading, known)?;
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
+            issuers: Arc::new(issuers.heeding(Arc::clone(&lasting.shared))),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
@@ -274,7 +283,7 @@ impl Gateway {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
         record.caller(grant);
-        self.throttle(grant)?;
+        self.throttle(grant).await?;
         self.route.before_body(&question, &caller)?;
         let body = self.read(&question, body, record).await?;
         let passage = self.pass(question, body, &caller, (head, record)).await?;
@@ -313,12 +322,19 @@ impl Gateway {
         Ok(())
     }
 
-    fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+    /// What this replica lets pass alone is counted with what the others do, as far as the count can be had.
+    async fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
+        let (Some(limiter), Some(rate)) = (&self.limiter, self.settings.limits.requests_per_client) else {
+            return Ok(());
+        };
         let client = format!("{} {}", grant.issuer().unwrap_or(""), grant.client().unwrap_or(""));
         limiter.check_key(&client).map_err(|until| Rejection::Throttled {
             retry_after: until.wait_time_from(DefaultClock::default().now()),
-        })
+        })?;
+        match self.lasting.shared.take(&client, rate).await {
+            Turn::Later(retry_after) => Err(Rejection::Throttled { retry_after }),
+            Turn::Now | Turn::Unknown => Ok(()),
+        }
     }
 
     /// The client's body, bounded, and only for interactions that have one.

@@ -1,7 +1,7 @@
 //! What is counted and timed. Names follow OpenMetrics; every label's values are fixed in this program.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -34,6 +34,15 @@ struct Interaction {
     interaction: &'static str,
 }
 
+/// What is shown once there is one of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// The one kind of server that replicas share by.
+const REDIS: Kind = Kind { kind: "redis" };
+
 /// The handle through which every room counts. Cheap to clone; all clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -49,6 +58,9 @@ struct Inner {
     audit_failed: Counter,
     connections: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
+    shared_up: Family<Kind, Gauge>,
+    shared_asked: Family<Kind, Counter>,
+    shared_failed: Family<Kind, Counter>,
 }
 
 impl Default for Metrics {
@@ -71,6 +83,9 @@ impl Metrics {
             audit_failed: Counter::default(),
             connections: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            shared_up: Family::default(),
+            shared_asked: Family::default(),
+            shared_failed: Family::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -122,6 +137,15 @@ impl Metrics {
         self.0.certificate_expiry.set(at.as_duration().as_secs_f64());
     }
 
+    /// Whether the server that replicas share by can be used, how many questions it was asked so far, and how many of them
+    /// had no usable answer. Nothing is shown of it before the first call.
+    pub fn shared_state(&self, up: bool, asked: u64, failed: u64) {
+        self.0.shared_up.get_or_create(&REDIS).set(i64::from(up));
+        for (counter, number) in [(&self.0.shared_asked, asked), (&self.0.shared_failed, failed)] {
+            counter.get_or_create(&REDIS).inner().store(number, Ordering::Relaxed);
+        }
+    }
+
     /// All of it as OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -153,6 +177,11 @@ impl Inner {
         to.register("audit_waiting", "Audit events not yet written", self.audit_waiting.clone());
         to.register("audit_failed", "Audit events that could not be written", self.audit_failed.clone());
         to.register("connections", "Client connections open now", self.connections.clone());
+        to.register("shared_state_up", "Whether what replicas share can be had", self.shared_up.clone());
+        let text = "Questions to the server that replicas share by";
+        to.register("shared_state_questions", text, self.shared_asked.clone());
+        let text = "Questions to the server that replicas share by without a usable answer";
+        to.register("shared_state_errors", text, self.shared_failed.clone());
         let text = "When the served certificate ends, since the epoch";
         to.register_with_unit(
             "certificate_expiry_timestamp",
@@ -201,7 +230,9 @@ mod tests {
         let metrics = Metrics::new();
         let before = metrics.encode();
         assert!(
-            before.contains("pforte_connections 0\n") && !before.contains("pforte_requests_total"),
+            before.contains("pforte_connections 0\n")
+                && !before.contains("pforte_requests_total")
+                && !before.contains("pforte_shared_state_up{"),
             "{before}"
         );
 
@@ -214,6 +245,8 @@ mod tests {
         metrics.audit_waiting(7);
         metrics.audit_failed(2);
         metrics.certificate_expires("2027-01-01T00:00:00Z".parse().unwrap());
+        metrics.shared_state(false, 3, 1);
+        metrics.shared_state(true, 5, 2);
         let open = metrics.connected();
         let closed = metrics.clone().connected();
         drop(closed);
@@ -231,6 +264,9 @@ mod tests {
             "pforte_audit_waiting 7",
             "pforte_audit_failed_total 2",
             "pforte_connections 1",
+            "pforte_shared_state_up{kind=\"redis\"} 1",
+            "pforte_shared_state_questions_total{kind=\"redis\"} 5",
+            "pforte_shared_state_errors_total{kind=\"redis\"} 2",
             "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
             "# EOF",
         ];

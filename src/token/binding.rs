@@ -34,7 +34,9 @@ impl Thumbprint {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
     }
 
-    pub(super) fn bytes(&self) -> &[u8; 32] {
+    /// Its 32 bytes.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
         &self.0
     }
 }

@@ -51,6 +51,7 @@ pub struct Proven {
     key: Thumbprint,
     nonce: Option<String>,
     digest: [u8; 32],
+    issued: Timestamp,
     lifetime: Duration,
 }
 
@@ -71,6 +72,12 @@ impl Proven {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// When it was made, by the clock of whoever made it.
+    #[must_use]
+    pub fn issued(&self) -> Timestamp {
+        self.issued
     }
 
     /// How long it would pass again, from the request's instant, on any replica: up to twice the window when it was made
@@ -176,9 +183,9 @@ impl Proof {
         if jti.len() > MAX_JTI_BYTES {
             return Err(ProofFault::Claim("jti"));
         }
-        let lifetime = lifetime(claims, sent)?;
+        let (issued, lifetime) = times(claims, sent)?;
         let key = jwk.thumbprint();
-        Ok(Proven { key, nonce, digest: identity(key, jti, &url), lifetime })
+        Ok(Proven { key, nonce, digest: identity(key, jti, &url), issued, lifetime })
     }
 }
 
@@ -190,7 +197,7 @@ fn text_claim<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<
 }
 
 /// Checks `iat`, and says how long it will be within the window of any replica.
-fn lifetime(claims: &Map<String, Value>, sent: &Sent<'_>) -> Result<Duration, ProofFault> {
+fn times(claims: &Map<String, Value>, sent: &Sent<'_>) -> Result<(Timestamp, Duration), ProofFault> {
     let iat = date(claims, "iat").ok().flatten().ok_or(ProofFault::Claim("iat"))?;
     let age = sent.now.duration_since(iat);
     if age.unsigned_abs() > sent.window {
@@ -198,7 +205,7 @@ fn lifetime(claims: &Map<String, Value>, sent: &Sent<'_>) -> Result<Duration, Pr
     }
     let window = SignedDuration::try_from(sent.window).unwrap_or(SignedDuration::MAX);
     let left = window.saturating_sub(age).saturating_add(SKEW);
-    Ok(Duration::try_from(left).unwrap_or(sent.window))
+    Ok((iat, Duration::try_from(left).unwrap_or(sent.window)))
 }
 
 /// RFC 9449 §11.1: a `jti` counts in the context of its URL. Lengths keep the parts apart.
