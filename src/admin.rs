@@ -50,6 +50,8 @@ pub trait Readiness: Send + Sync {
     fn weaknesses(&self) -> Vec<Check> {
         Vec::new()
     }
+    /// Brings figures up to date that are counted elsewhere. Asked at each `GET /metrics`; waits for nothing either.
+    fn measure(&self) {}
 }
 
 impl<F: Fn() -> Vec<Check> + Send + Sync> Readiness for F {
@@ -87,6 +89,7 @@ impl Admin {
         match path {
             "/ready" => self.ready(),
             "/metrics" => {
+                self.readiness.measure();
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 response(StatusCode::OK, kind, self.metrics.encode())
             }

@@ -4,8 +4,12 @@
 
 #[path = "journeys/backend.rs"]
 mod backend;
+#[path = "journeys/bound.rs"]
+mod bound;
 #[path = "journeys/demo.rs"]
 mod demo;
+#[path = "journeys/dpop.rs"]
+mod dpop;
 #[path = "journeys/hostile.rs"]
 mod hostile;
 #[path = "journeys/house.rs"]
@@ -14,6 +18,8 @@ mod house;
 mod ignoring;
 #[path = "journeys/issuer.rs"]
 mod issuer;
+#[path = "support/proof.rs"]
+mod proof;
 #[path = "journeys/raw.rs"]
 mod raw;
 #[path = "journeys/redis_server.rs"]
@@ -25,3 +31,5 @@ mod settings;
 #[path = "journeys/sharing.rs"]
 mod sharing;
 mod support;
+#[path = "journeys/together.rs"]
+mod together;

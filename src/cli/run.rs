@@ -12,19 +12,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::{IssuerClientAuth, Settings};
+use crate::config::Settings;
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
 use crate::shared::{Shared, SharedKey};
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
-
-/// How often metrics show anew how the server is doing that replicas share by.
-const SHARED_EVERY: Duration = Duration::from_secs(1);
 
 /// Editors write a file in several steps; what follows within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -173,10 +170,8 @@ impl House {
             tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
-        let counting = tokio::spawn(Arc::clone(&running).count_shared());
         let drained = listener::serve(sockets, options, Arc::clone(&running.front), stop).await;
         running.tasks.end();
-        counting.abort();
         if let Some(admin) = admin {
             let _ended = admin.await;
         }
@@ -210,6 +205,10 @@ impl Running {
         tokio::spawn({
             let stop = stop.clone();
             async move { issuers.keep_fresh(stop).await }
+        });
+        tokio::spawn({
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            async move { gateway.keep_access(stop).await }
         });
         tokio::spawn(async move {
             while !stop.is_cancelled() {
@@ -278,17 +277,6 @@ impl Running {
             Err(error) => tracing::error!(%error, "the shared key of links and nonces is not taken over"),
         }
     }
-
-    /// Shows how the server is doing that replicas share by, until aborted.
-    async fn count_shared(self: Arc<Self>) {
-        loop {
-            if let Some(status) = self.lasting.shared.status() {
-                let up = status.amiss.is_none();
-                self.lasting.metrics.shared_state(up, status.asked, status.failed);
-            }
-            tokio::time::sleep(SHARED_EVERY).await;
-        }
-    }
 }
 
 /// Keys that sockets, ledger and telemetry were opened by.
@@ -326,10 +314,28 @@ impl Readiness for Ready {
             .filter(|status| status.health == Health::Away)
             .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        vec![
+        let own = gateway.access_amiss().map(|amiss| Check { name: "backend credentials", amiss });
+        let always = [
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
-        ]
+        ];
+        always.into_iter().chain(own).collect()
+    }
+
+    fn measure(&self) {
+        for status in self.0.front.gateway().issuers().status() {
+            let figures = status.figures;
+            let figures = IssuerFigures {
+                keys_age: figures.keys_age,
+                key_fetches: figures.key_fetches,
+                introspections: figures.introspections,
+                introspections_avoided: figures.introspections_avoided,
+            };
+            self.0.lasting.metrics.issuer(&status.issuer, &figures);
+        }
+        if let Some(status) = self.0.lasting.shared.status() {
+            self.0.lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
+        }
     }
 
     fn weaknesses(&self) -> Vec<Check> {
@@ -397,14 +403,9 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
         files.extend(tls.client_ca.clone());
     }
     files.extend(settings.backend.ca.clone());
-    files.extend(settings.shared_state.as_ref().and_then(|shared| shared.ca.clone()));
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    for server in &settings.authorization_servers {
-        files.extend(server.ca.clone());
-        if let Some(IssuerClientAuth::Tls(own)) = server.client.as_ref().map(|client| &client.auth) {
-            files.extend([own.certificate.clone(), own.key.clone()]);
-        }
-    }
+    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    files.extend(settings.files.iter().cloned());
     files
 }
 

@@ -72,6 +72,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Log level and format.
     pub telemetry: Telemetry,
+    /// Every file that was read for this, secrets among them; read again when one changes.
+    pub files: Vec<PathBuf>,
 }
 
 /// Which set of defaults was chosen.
@@ -201,7 +203,7 @@ pub enum BackendCredentials {
 }
 
 /// How a token for the backend is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The token endpoint.
     pub token_url: Url,

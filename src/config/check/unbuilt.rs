@@ -4,14 +4,13 @@
 //! nothing that anybody relies on, a warning. None is passed over in silence.
 
 use super::Check;
-use crate::config::file::{Credentials, Dpop, File, Nonce};
+use crate::config::file::{Dpop, File, Nonce};
 use crate::config::settings;
 
 const LATER: &str = "nothing there: it is not available in this version";
 
 impl Check<'_> {
     pub(super) fn refuse_unbuilt(&mut self, file: &File) {
-        self.refuse_unbuilt_connections(file);
         // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
         let kinds: Vec<_> = (1..)
             .map(|i| format!("audit.sink[{i}].kind"))
@@ -26,23 +25,6 @@ impl Check<'_> {
         }
         if file.route.is_some() {
             self.wrong("route", LATER, "remove it, and run one gateway for each backend");
-        }
-    }
-
-    fn refuse_unbuilt_connections(&mut self, file: &File) {
-        match file.backend.as_ref().and_then(|backend| backend.credentials.as_ref()) {
-            Some(Credentials::ClientCredentials { .. } | Credentials::TokenExchange { .. }) => {
-                let expected =
-                    "`none`, `forward`, `basic` or `bearer`: this kind is not available in this version";
-                self.wrong("backend.credentials.kind", expected, "use one of these");
-            }
-            Some(
-                Credentials::Basic { .. }
-                | Credentials::Bearer { .. }
-                | Credentials::Forward {}
-                | Credentials::None {},
-            )
-            | None => {}
         }
     }
 
