@@ -74,7 +74,7 @@ impl Proven {
         self.digest
     }
 
-    /// When it was made, by the clock of whoever made it.
+    /// Its `iat`.
     #[must_use]
     pub fn issued(&self) -> Timestamp {
         self.issued
@@ -183,7 +183,8 @@ impl Proof {
         if jti.len() > MAX_JTI_BYTES {
             return Err(ProofFault::Claim("jti"));
         }
-        let (issued, lifetime) = times(claims, sent)?;
+        let issued = date(claims, "iat").ok().flatten().ok_or(ProofFault::Claim("iat"))?;
+        let lifetime = lifetime(issued, sent)?;
         let key = jwk.thumbprint();
         Ok(Proven { key, nonce, digest: identity(key, jti, &url), issued, lifetime })
     }
@@ -197,15 +198,14 @@ fn text_claim<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<
 }
 
 /// Checks `iat`, and says how long it will be within the window of any replica.
-fn times(claims: &Map<String, Value>, sent: &Sent<'_>) -> Result<(Timestamp, Duration), ProofFault> {
-    let iat = date(claims, "iat").ok().flatten().ok_or(ProofFault::Claim("iat"))?;
+fn lifetime(iat: Timestamp, sent: &Sent<'_>) -> Result<Duration, ProofFault> {
     let age = sent.now.duration_since(iat);
     if age.unsigned_abs() > sent.window {
         return Err(ProofFault::Time(iat));
     }
     let window = SignedDuration::try_from(sent.window).unwrap_or(SignedDuration::MAX);
     let left = window.saturating_sub(age).saturating_add(SKEW);
-    Ok((iat, Duration::try_from(left).unwrap_or(sent.window)))
+    Ok(Duration::try_from(left).unwrap_or(sent.window))
 }
 
 /// RFC 9449 §11.1: a `jti` counts in the context of its URL. Lengths keep the parts apart.
