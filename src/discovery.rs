@@ -12,5 +12,7 @@ mod json;
 mod smart;
 mod tree;
 
-pub use document::{Document, oauth_protected_resource_path, openid_configuration, protected_resource};
+pub use document::{
+    Bindings, Document, oauth_protected_resource_path, openid_configuration, protected_resource,
+};
 pub use smart::{Endpoints, SmartFacts, access_token_format, smart_configuration};

@@ -8,12 +8,14 @@ mod authentication;
 mod error;
 mod fetch;
 mod flight;
+mod terms;
 mod tokens;
 mod trouble;
 
 pub use authentication::Authentication;
 pub use error::CallError;
-pub use fetch::{Fetcher, MAX_ANSWER_BYTES, Reply, Setup};
+pub use fetch::{Fetched, Fetcher, MAX_ANSWER_BYTES, Media, Reply, Setup};
 pub use flight::{Flights, Seat};
+pub use terms::Terms;
 pub use tokens::{Again, Exchange, Issued, NoToken, OwnToken, Subject, TokenFault};
 pub use trouble::{Clock, Trouble};

@@ -13,7 +13,7 @@ use crate::fhir::outcome::{Issue, OperationOutcome, sentence};
 use crate::fhir::{NoInteraction, TargetError, Unreadable};
 use crate::policy::{Denial, EntryRefusal, Refused, Unmatched};
 use crate::release::Withheld;
-use crate::token::{TokenClass, TokenError};
+use crate::token::{Scheme, TokenClass, TokenError};
 
 /// Every way a request ends without the backend's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,11 +84,41 @@ pub enum BackendFault {
     Unreachable(String),
 }
 
-/// What challenges say besides the error (RFC 6750 §3, RFC 9728 §5.1).
+/// What challenges say besides the error (RFC 6750 §3, RFC 9449 §7.1, RFC 9728 §5.1).
 #[derive(Debug, Clone)]
 pub struct Challenge {
     /// The URL of the protected resource metadata.
     pub resource_metadata: String,
+    /// Algorithms of proofs, separated by spaces; absent: there is no `DPoP` scheme.
+    pub proof_algorithms: Option<String>,
+}
+
+impl Challenge {
+    /// The challenge of a scheme, before any error.
+    fn of(&self, scheme: Scheme) -> String {
+        let about = format!(r#"realm="fhir", resource_metadata="{}""#, self.resource_metadata);
+        match (scheme, &self.proof_algorithms) {
+            (Scheme::Dpop, Some(algorithms)) => format!(r#"DPoP {about}, algs="{algorithms}""#),
+            (Scheme::Bearer, _) | (Scheme::Dpop, None) => format!("Bearer {about}"),
+        }
+    }
+
+    /// The schemes to name: the one that the request came by, and the other one.
+    fn schemes(&self, scheme: Scheme) -> (Scheme, Option<Scheme>) {
+        match (scheme, &self.proof_algorithms) {
+            (_, None) => (Scheme::Bearer, None),
+            (Scheme::Bearer, Some(_)) => (Scheme::Bearer, Some(Scheme::Dpop)),
+            (Scheme::Dpop, Some(_)) => (Scheme::Dpop, Some(Scheme::Bearer)),
+        }
+    }
+}
+
+/// What a challenge says of the request.
+enum Told {
+    /// Nothing: there were no credentials.
+    Nothing,
+    /// This `error`, with further parameters.
+    Error(&'static str, String),
 }
 
 /// What the client reads of a refusal.
@@ -168,16 +198,16 @@ impl Rejection {
         }
     }
 
-    /// The header fields that belong to the refusal.
+    /// The header fields that belong to the refusal of a request whose credential came by this scheme.
     #[must_use]
-    pub fn headers(&self, challenge: &Challenge) -> HeaderMap {
+    pub fn headers(&self, challenge: &Challenge, scheme: Scheme) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut put = |name: HeaderName, value: String| {
             if let Ok(value) = HeaderValue::from_str(&value) {
-                headers.insert(name, value);
+                headers.append(name, value);
             }
         };
-        if let Some(challenge) = self.challenge(challenge) {
+        for challenge in self.challenges(challenge, scheme) {
             put(WWW_AUTHENTICATE, challenge);
         }
         if let Some(after) = self.retry_after() {
@@ -219,26 +249,38 @@ impl Rejection {
         }
     }
 
-    /// RFC 6750 §3: the challenge of a refusal that is about the token.
-    fn challenge(&self, challenge: &Challenge) -> Option<String> {
-        let base = format!(r#"Bearer realm="fhir", resource_metadata="{}""#, challenge.resource_metadata);
-        let error =
-            |error: &str| format!(r#"{base}, error="{error}", error_description="{}""#, self.ascii_text());
+    /// RFC 6750 §3, RFC 9449 §7.1: the challenges of a refusal that is about the token. What is wrong is told by the
+    /// scheme that the token came by; a 401 names the other one as well (TOK-66).
+    fn challenges(&self, challenge: &Challenge, scheme: Scheme) -> Vec<String> {
+        let Some(told) = self.told() else { return Vec::new() };
+        let (own, other) = challenge.schemes(scheme);
+        let mut first = challenge.of(own);
+        if let Told::Error(error, more) = told {
+            first.push_str(&format!(r#", error="{error}", error_description="{}"{more}"#, self.ascii_text()));
+        }
+        let other = other.filter(|_| self.status() == StatusCode::UNAUTHORIZED);
+        std::iter::once(first).chain(other.map(|other| challenge.of(other))).collect()
+    }
+
+    fn told(&self) -> Option<Told> {
+        let error = |error| Some(Told::Error(error, String::new()));
         match self {
             Self::Unauthenticated(token) => match token.class() {
-                TokenClass::NoCredentials => Some(base),
-                TokenClass::InvalidToken => Some(error("invalid_token")),
-                TokenClass::InvalidRequest => Some(error("invalid_request")),
+                TokenClass::NoCredentials => Some(Told::Nothing),
+                TokenClass::InvalidProof => error("invalid_dpop_proof"),
+                TokenClass::InvalidToken => error("invalid_token"),
+                TokenClass::InvalidRequest => error("invalid_request"),
+                TokenClass::NonceNeeded => error("use_dpop_nonce"),
                 TokenClass::Unavailable => None,
             },
-            Self::Denied(Refused { denial: Denial::Anonymous, .. }) => Some(base),
+            Self::Denied(Refused { denial: Denial::Anonymous, .. }) => Some(Told::Nothing),
             // What is out of reach looks like what is not there, and neither is the token's fault (REST-7).
             Self::Denied(Refused { denial: Denial::Unmatched(_), .. }) => None,
             Self::Denied(_) if self.status() != StatusCode::FORBIDDEN => None,
             Self::Denied(refused) => {
                 let scope = needed(refused);
                 let scope = if scope.is_empty() { scope } else { format!(r#", scope="{scope}""#) };
-                Some(error("insufficient_scope") + &scope)
+                Some(Told::Error("insufficient_scope", scope))
             }
             Self::AuditUnavailable
             | Self::Backend(_)
@@ -298,7 +340,10 @@ fn needed(refused: &Refused) -> String {
 fn token_words(error: &TokenError) -> Words {
     let (status, code) = match error.class() {
         TokenClass::InvalidRequest => (StatusCode::BAD_REQUEST, "invalid"),
-        TokenClass::InvalidToken | TokenClass::NoCredentials => (StatusCode::UNAUTHORIZED, "login"),
+        TokenClass::InvalidProof
+        | TokenClass::InvalidToken
+        | TokenClass::NoCredentials
+        | TokenClass::NonceNeeded => (StatusCode::UNAUTHORIZED, "login"),
         TokenClass::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, "transient"),
     };
     Words::new(status, code, sentence(error.client_text()))
@@ -596,4 +641,86 @@ fn unreadable_words(unreadable: &Unreadable) -> Words {
         | Unreadable::Header(_) => (StatusCode::BAD_REQUEST, "invalid"),
     };
     Words::new(status, code, sentence(&unreadable.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::token::ProofFault;
+
+    fn told(error: TokenError, algorithms: Option<&str>, scheme: Scheme) -> Vec<String> {
+        let challenge =
+            Challenge { resource_metadata: "M".to_owned(), proof_algorithms: algorithms.map(str::to_owned) };
+        let headers = Rejection::Unauthenticated(error).headers(&challenge, scheme);
+        headers.get_all(WWW_AUTHENTICATE).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    /// TOK-3 … TOK-5, TOK-63, TOK-65, TOK-66; RFC 9449 §7.1: who reads what, and in which order.
+    #[test]
+    fn challenges() {
+        let bearer = r#"Bearer realm="fhir", resource_metadata="M""#;
+        let dpop = r#"DPoP realm="fhir", resource_metadata="M", algs="ES256 EdDSA""#;
+        let with = |start: &str, error: &str, text: &str| {
+            format!(r#"{start}, error="{error}", error_description="{text}.""#)
+        };
+        let (token, proof) = ("The access token is not valid", "The DPoP proof is not valid");
+        let nonce = "The DPoP proof must carry the nonce of this answer";
+        let request = "The request must carry exactly one well-formed credential";
+        let both = Some("ES256 EdDSA");
+        let refused = || TokenError::DpopProofRefused(ProofFault::Method);
+        let table = [
+            (TokenError::NoCredentials, both, Scheme::Bearer, vec![bearer.into(), dpop.into()]),
+            (TokenError::NoCredentials, None, Scheme::Bearer, vec![bearer.into()]),
+            (TokenError::DpopUnsupported, None, Scheme::Dpop, vec![bearer.into()]),
+            (
+                TokenError::Bound,
+                both,
+                Scheme::Bearer,
+                vec![with(bearer, "invalid_token", token), dpop.into()],
+            ),
+            (
+                TokenError::NotBound,
+                both,
+                Scheme::Dpop,
+                vec![with(dpop, "invalid_token", token), bearer.into()],
+            ),
+            (refused(), both, Scheme::Dpop, vec![with(dpop, "invalid_dpop_proof", proof), bearer.into()]),
+            (
+                TokenError::DpopNonceNeeded,
+                both,
+                Scheme::Dpop,
+                vec![with(dpop, "use_dpop_nonce", nonce), bearer.into()],
+            ),
+            (
+                TokenError::SeveralCredentials,
+                both,
+                Scheme::Bearer,
+                vec![with(bearer, "invalid_request", request)],
+            ),
+            (
+                TokenError::ReplayMemoryUnavailable { cause: "away".to_owned() },
+                both,
+                Scheme::Dpop,
+                Vec::new(),
+            ),
+        ];
+        for (error, algorithms, scheme, means) in table {
+            assert_eq!(told(error.clone(), algorithms, scheme), means, "{error}");
+        }
+    }
+
+    /// TOK-6: what is missing is told by the scheme that the token came by.
+    #[test]
+    fn insufficient_scope_is_told_by_the_same_scheme() {
+        let challenge =
+            Challenge { resource_metadata: "M".to_owned(), proof_algorithms: Some("ES256".to_owned()) };
+        let refused = Refused { denial: Denial::InsufficientScope, needs: Vec::new() };
+        for (scheme, begin) in [(Scheme::Bearer, "Bearer "), (Scheme::Dpop, "DPoP ")] {
+            let headers = Rejection::Denied(refused.clone()).headers(&challenge, scheme);
+            let all: Vec<_> = headers.get_all(WWW_AUTHENTICATE).iter().collect();
+            let [one] = all.as_slice() else { panic!("{all:?}") };
+            let one = one.to_str().unwrap();
+            assert!(one.starts_with(begin) && one.contains(r#"error="insufficient_scope""#), "{one}");
+        }
+    }
 }

@@ -64,7 +64,13 @@ SECRETS = {
     "pforte": "pforte-secret",
     "system-client": "system-client-secret",
     "other-audience": "other-audience-secret",
+    "dpop-client": "dpop-client-secret",
+    "certificate-client": "certificate-client-secret",
 }
+# The gateway's clients: they introspect, each authenticating in its own way, and are in every token's `aud` for that.
+GATEWAYS = ["pforte", "pforte-jwt", "pforte-tls"]
+# The FHIR server as an OAuth audience, for tokens that the gateway gets for itself or in exchange.
+BACKEND = "fhir-backend"
 REDIRECTS = ["http://127.0.0.1:18090/callback", "https://app.example/callback"]
 
 
@@ -130,23 +136,23 @@ def _client(name, algorithm, optional, **more):
     return {**client, **more, "attributes": attributes}
 
 
-def realm(public_url, jwks):
-    """The import file: audience is `public_url`, `jwks` holds the public key of `backend-services`."""
+def _audience(name, **config):
+    return _mapper(name, "oidc-audience-mapper", access__token__claim="true", introspection__token__claim="true", **config)
+
+
+def realm(public_url, jwks, gateway_jwks):
+    """The import file: audience is `public_url`; the key sets are those of `backend-services` and of `pforte-jwt`."""
     app = IDENTITY + scopes("patient") + scopes("user")
     system = scopes("system")
     client_scopes = [
         _scope("basic", _mapper(
             "sub", "oidc-sub-mapper", access__token__claim="true", introspection__token__claim="true"),
             _attribute("groups", many="true"), announced=False),
-        # Keycloak answers an introspection only to a client in the token's `aud`: hence `pforte` beside the base.
-        _scope("gateway", _mapper(
-            "base", "oidc-audience-mapper", included__custom__audience=public_url, access__token__claim="true",
-            introspection__token__claim="true"),
-            _mapper("introspector", "oidc-audience-mapper", included__client__audience="pforte",
-                    access__token__claim="true", introspection__token__claim="true"), announced=False),
-        _scope("elsewhere", _mapper(
-            "other", "oidc-audience-mapper", included__custom__audience="https://elsewhere.example/fhir",
-            access__token__claim="true", introspection__token__claim="true"), announced=False),
+        # Keycloak answers an introspection only to a client in the token's `aud`: hence the gateway's clients beside the base.
+        _scope("gateway", _audience("base", included__custom__audience=public_url),
+               *(_audience(client, included__client__audience=client) for client in GATEWAYS), announced=False),
+        _scope("elsewhere", _audience("other", included__custom__audience="https://elsewhere.example/fhir"), announced=False),
+        _scope("backend", _audience("backend", included__client__audience=BACKEND), announced=False),
         _scope("launch", _context("patient"), _context("encounter")),
         _scope("launch/patient", _context("patient")),
         _scope("launch/encounter", _context("encounter")),
@@ -187,7 +193,20 @@ def realm(public_url, jwks):
                     attributes={"pkce.code.challenge.method": "S256"}),
             _client("confidential-app", "ES256", app, standardFlowEnabled=True, directAccessGrantsEnabled=True,
                     redirectUris=REDIRECTS, attributes={"pkce.code.challenge.method": "S256"}),
-            _client("pforte", "RS256", [], defaultClientScopes=["basic"]),
+            # The gateway itself: introspects, and gets tokens for the backend, in its own name or in exchange (RFC 8693).
+            _client("pforte", "RS256", system, defaultClientScopes=["basic", "backend"], serviceAccountsEnabled=True,
+                    attributes={"standard.token.exchange.enabled": "true"}),
+            _client("pforte-jwt", "RS256", [], defaultClientScopes=["basic"], clientAuthenticatorType="client-jwt", attributes={
+                "use.jwks.string": "true", "jwks.string": json.dumps(gateway_jwks),
+                "token.endpoint.auth.signing.alg": "ES256"}),
+            _client("pforte-tls", "RS256", [], defaultClientScopes=["basic"], clientAuthenticatorType="client-x509", attributes={
+                "x509.subjectdn": "CN=pforte,O=Pforte reference", "x509.allow.regex.pattern.comparison": "false"}),
+            _client(BACKEND, "RS256", [], defaultClientScopes=[]),
+            # Tokens that only the holder of a key (RFC 9449) or of a certificate (RFC 8705) may use.
+            _client("dpop-client", "ES256", system, serviceAccountsEnabled=True,
+                    attributes={"dpop.bound.access.tokens": "true"}),
+            _client("certificate-client", "RS256", system, serviceAccountsEnabled=True,
+                    attributes={"tls.client.certificate.bound.access.tokens": "true"}),
             _client("other-audience", "RS256", system, serviceAccountsEnabled=True,
                     defaultClientScopes=["basic", "elsewhere"]),
         ],

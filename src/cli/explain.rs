@@ -25,6 +25,9 @@ use crate::token::{Caller, ClaimNames, Grant, Reading, TokenError};
 /// Why a request without needs is permitted.
 const PUBLIC: &str = "Anybody may do this.";
 
+/// Why claims that bind their token are refused here.
+const BOUND: &str = "The claims bind the token to a key or certificate (cnf), which a case cannot show. Leave cnf out to see what a request gets that shows it.";
+
 /// Explains cases by one route.
 #[derive(Debug)]
 pub struct Explainer {
@@ -123,6 +126,9 @@ impl Explainer {
             }
             Err(rejection) => {
                 verdict.denied(&rejection);
+                if rejection == Rejection::Unauthenticated(TokenError::Bound) {
+                    verdict.put("reason", json!(BOUND));
+                }
                 if let Rejection::Denied(refused) = &rejection {
                     self.limits(&asked, &refused.needs, &mut verdict);
                 }
@@ -220,6 +226,9 @@ impl Explainer {
 
     fn caller(&self, case: &Case) -> Result<Caller, TokenError> {
         let Some(claims) = &case.claims else { return Ok(Caller::Anonymous) };
+        if claims.contains_key("cnf") {
+            return Err(TokenError::Bound);
+        }
         let rules = self.route.rules();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         Grant::from_claims(claims, &self.names, &reading).map(Caller::Holder)

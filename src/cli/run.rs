@@ -134,7 +134,7 @@ impl House {
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
         let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
-        let gateway = Gateway::new(settings, &lasting).map_err(Failure::configuration)?;
+        let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
@@ -235,9 +235,8 @@ impl Running {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        match Gateway::new(settings, &self.lasting) {
-            Ok(mut gateway) => {
-                gateway.take_over(&before);
+        match Gateway::new(settings, &self.lasting, Some(&before)) {
+            Ok(gateway) => {
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");

@@ -4,7 +4,7 @@
 //! Units live in the types: durations are `Duration`, sizes are bytes.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -105,6 +105,16 @@ pub struct TrustedProxies {
     pub networks: Vec<ipnet::IpNet>,
     /// The field with the client's certificate.
     pub header: http::HeaderName,
+}
+
+impl TrustedProxies {
+    /// Whether a connection from this address comes from one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        // A socket for both families shows IPv4 addresses as ::ffff:a.b.c.d.
+        let address = address.to_canonical();
+        self.networks.iter().any(|network| network.contains(&address))
+    }
 }
 
 /// TLS of the public listener.
@@ -234,7 +244,7 @@ pub struct IdentityHeaders {
 }
 
 /// A trusted issuer of access tokens.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuthorizationServer {
     /// Compared exactly with `iss`.
     pub issuer: String,

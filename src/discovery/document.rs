@@ -77,13 +77,22 @@ impl Document {
     }
 }
 
+/// Which bindings of tokens this gateway checks.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bindings<'a> {
+    /// Algorithms of DPoP proofs; absent: none is accepted.
+    pub proof_algorithms: Option<&'a [&'a str]>,
+    /// Whether a client can show its certificate.
+    pub certificates: bool,
+}
+
 /// Protected-resource metadata (RFC 9728 §2, DISC-20).
 #[must_use]
 pub fn protected_resource(
     public_base: &str,
     issuers: &[String],
     scopes: Option<&Value>,
-    dpop_algorithms: Option<&[&str]>,
+    bindings: Bindings<'_>,
 ) -> Document {
     let mut members = Map::new();
     members.insert("resource".to_owned(), json!(public_base));
@@ -92,11 +101,11 @@ pub fn protected_resource(
         members.insert("scopes_supported".to_owned(), scopes.clone());
     }
     members.insert("bearer_methods_supported".to_owned(), json!(["header"]));
-    if let Some(algorithms) = dpop_algorithms {
+    if let Some(algorithms) = bindings.proof_algorithms {
         members.insert("dpop_signing_alg_values_supported".to_owned(), json!(algorithms));
     }
-    // RFC 8705 §3.3: as long as nobody checks `cnf.x5t#S256`, no client should count on it.
-    members.insert("tls_client_certificate_bound_access_tokens".to_owned(), json!(false));
+    let certificates = json!(bindings.certificates);
+    members.insert("tls_client_certificate_bound_access_tokens".to_owned(), certificates);
     Document::new(members)
 }
 
@@ -178,17 +187,19 @@ mod tests {
             "https://gw.test/fhir",
             &["https://as.test".to_owned()],
             None,
-            Some(&["ES256"]),
+            Bindings { proof_algorithms: Some(&["ES256"]), certificates: true },
         );
         let read: Value = serde_json::from_slice(document.body()).unwrap();
         assert_eq!(
             read,
             json!({"resource": "https://gw.test/fhir", "authorization_servers": ["https://as.test"],
                    "bearer_methods_supported": ["header"], "dpop_signing_alg_values_supported": ["ES256"],
-                   "tls_client_certificate_bound_access_tokens": false})
+                   "tls_client_certificate_bound_access_tokens": true})
         );
-        let plain = protected_resource("https://gw.test/fhir", &[], Some(&json!(["openid"])), None);
+        let scopes = json!(["openid"]);
+        let plain = protected_resource("https://gw.test/fhir", &[], Some(&scopes), Bindings::default());
         let read: Value = serde_json::from_slice(plain.body()).unwrap();
+        assert_eq!(read["tls_client_certificate_bound_access_tokens"], json!(false));
         assert_eq!(
             (&read["scopes_supported"], read.get("dpop_signing_alg_values_supported")),
             (&json!(["openid"]), None)

@@ -58,17 +58,26 @@ pub struct Pass {
 }
 
 impl Access {
-    /// Asks nobody for anything yet.
+    /// Asks nobody for anything yet. It goes on with the tokens of the one `before` that asked for the same.
     ///
     /// # Errors
     /// Credentials for a token endpoint that cannot be used.
-    pub fn new(configured: &BackendCredentials) -> Result<Self, CallError> {
+    pub fn new(configured: &BackendCredentials, before: Option<&Self>) -> Result<Self, CallError> {
+        let before = before.map(|before| &before.tokens);
         let tokens = match configured {
             BackendCredentials::ClientCredentials(request) => {
-                Tokens::Own(OwnToken::new(request, Arc::new(monotonic))?)
+                let own = OwnToken::new(request, Arc::new(monotonic))?;
+                if let Some(Tokens::Own(before)) = before {
+                    own.take_over(before);
+                }
+                Tokens::Own(own)
             }
             BackendCredentials::TokenExchange(request) => {
-                Tokens::Exchange(Exchange::new(request, Arc::new(monotonic))?)
+                let mut exchange = Exchange::new(request, Arc::new(monotonic))?;
+                if let Some(Tokens::Exchange(before)) = before {
+                    exchange.take_over(before);
+                }
+                Tokens::Exchange(exchange)
             }
             BackendCredentials::Basic { .. }
             | BackendCredentials::Bearer { .. }
@@ -76,15 +85,6 @@ impl Access {
             | BackendCredentials::None => Tokens::None,
         };
         Ok(Self { configured: configured.clone(), tokens })
-    }
-
-    /// Goes on with the tokens of another one that asks for the same.
-    pub fn take_over(&mut self, before: &Self) {
-        match (&mut self.tokens, &before.tokens) {
-            (Tokens::Own(own), Tokens::Own(before)) => own.take_over(before),
-            (Tokens::Exchange(exchange), Tokens::Exchange(before)) => exchange.take_over(before),
-            (Tokens::Exchange(_) | Tokens::None | Tokens::Own(_), _) => {}
-        }
     }
 
     /// What a request's questions to the backend carry. `grant` is none for public documents.

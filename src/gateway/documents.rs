@@ -11,13 +11,14 @@ use http::{HeaderMap, Method, Response};
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::config::Settings;
+use crate::config::{ClientCertificates, Server, Settings};
 use crate::discovery::{
-    Document, Endpoints, SmartFacts, access_token_format, oauth_protected_resource_path,
+    Bindings, Document, Endpoints, SmartFacts, access_token_format, oauth_protected_resource_path,
     openid_configuration, protected_resource, smart_configuration,
 };
 use crate::fhir::Format;
 use crate::issuer::Issuers;
+use crate::token::PROOF_ALGORITHMS;
 
 /// How long a CapabilityStatement is shown before the backend is asked again.
 const STATEMENT_KEPT: Duration = Duration::from_secs(60);
@@ -33,6 +34,7 @@ pub struct Documents {
     resource_path: String,
     public_base: String,
     publishes_openid: bool,
+    bindings: Bindings<'static>,
     current: ArcSwapOption<Current>,
     statements: [ArcSwapOption<(Timestamp, Bytes)>; 2],
     compartment_search: AtomicBool,
@@ -77,6 +79,10 @@ impl Documents {
             resource_path: oauth_protected_resource_path(&settings.server.public_url),
             public_base: public_base.to_owned(),
             publishes_openid,
+            bindings: Bindings {
+                proof_algorithms: settings.dpop.enabled.then_some(PROOF_ALGORITHMS.as_slice()),
+                certificates: shows_certificates(&settings.server),
+            },
             current: ArcSwapOption::empty(),
             statements: [ArcSwapOption::empty(), ArcSwapOption::empty()],
             compartment_search: AtomicBool::new(false),
@@ -133,7 +139,7 @@ impl Documents {
                 &self.public_base,
                 &self.issuers,
                 smart.get("scopes_supported"),
-                None,
+                self.bindings,
             ),
             openid: metadata.and_then(openid_configuration),
             endpoints: Endpoints::of(&smart),
@@ -186,6 +192,12 @@ impl Documents {
             Format::Xml => xml,
         }
     }
+}
+
+/// Whether a client's certificate can get here, by its own connection or a proxy's.
+fn shows_certificates(server: &Server) -> bool {
+    let asked = server.tls.as_ref().is_some_and(|tls| tls.client_certificates != ClientCertificates::Off);
+    asked || server.proxies.is_some()
 }
 
 /// Whether a kept document is good enough to be shown without asking.

@@ -27,6 +27,7 @@ pub struct Record {
     peer: IpAddr,
     kind: Option<Kind>,
     started: Instant,
+    nonce: Option<String>,
 }
 
 impl Record {
@@ -41,6 +42,7 @@ impl Record {
             peer,
             kind: None,
             started: Instant::now(),
+            nonce: None,
         }
     }
 
@@ -64,6 +66,17 @@ impl Record {
         self.own.issuer = grant.issuer().map(str::to_owned);
         self.own.fhir_user = grant.fhir_user().map(ToString::to_string);
         self.own.jti = grant.jti().map(str::to_owned);
+    }
+
+    /// The answer brings this nonce for the client's next proof; nobody writes it down.
+    pub fn offer(&mut self, nonce: String) {
+        self.nonce = Some(nonce);
+    }
+
+    /// The nonce that the answer brings.
+    #[must_use]
+    pub fn nonce(&self) -> Option<&str> {
+        self.nonce.as_deref()
     }
 
     /// The body was read: the form of a POSTed search is part of the query (AUD-6).

@@ -1,5 +1,6 @@
 //! The one path of a request: read the head, find out who asks, decide, send, check, record, answer.
 
+mod caller;
 mod inquire;
 mod send;
 
@@ -37,7 +38,7 @@ use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
 use crate::shared::Shared;
 use crate::telemetry::{Metrics, RequestId};
-use crate::token::{Caller, Grant, Presented, Reading, TokenError};
+use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
 
 /// Most times that a decision may ask for more facts: the Binary of a document of a patient is three.
@@ -59,6 +60,9 @@ pub struct Gateway {
     documents: Documents,
     limiter: Option<DefaultKeyedRateLimiter<String>>,
     challenge: Challenge,
+    /// Scheme and authority that clients use.
+    origin: String,
+    nonces: Arc<NonceKey>,
     lasting: Lasting,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
@@ -101,11 +105,12 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens, and the tokens that
+    /// it has for the backend, are taken over where that still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
-    pub fn new(settings: Settings, lasting: &Lasting) -> Result<Self, GatewayError> {
+    pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
         let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
@@ -120,17 +125,22 @@ impl Gateway {
         let route = Route::new(rules, Arc::clone(&keys.seal), credentials)?;
         let public_url = &settings.server.public_url;
         let resource = crate::discovery::oauth_protected_resource_path(public_url);
+        let origin = public_url.origin().ascii_serialization();
         let challenge = Challenge {
-            resource_metadata: format!("{}{resource}", public_url.origin().ascii_serialization()),
+            resource_metadata: format!("{origin}{resource}"),
+            proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
+        let known = before.map(|before| before.issuers.as_ref());
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading)?),
+            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
-            access: Access::new(&settings.backend.credentials)?,
+            access: Access::new(&settings.backend.credentials, before.map(|before| &before.access))?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
             route,
             challenge,
+            origin,
+            nonces: Arc::clone(&keys.nonce),
             settings,
             lasting: lasting.clone(),
             contexts: moka::future::Cache::builder()
@@ -138,11 +148,6 @@ impl Gateway {
                 .time_to_live(CONTEXTS.1)
                 .build(),
         })
-    }
-
-    /// Goes on with the backend's tokens of the gateway before, where they are asked for in the same way.
-    pub fn take_over(&mut self, before: &Self) {
-        self.access.take_over(&before.access);
     }
 
     /// Keeps the gateway's own token for the backend fresh, if it has one, until told to stop.
@@ -227,6 +232,9 @@ impl Gateway {
             answered = self.refused(&failed, raw, head, &mut record);
         }
         self.count(&record, answered.response.status());
+        if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
+            answered.response.headers_mut().insert("dpop-nonce", nonce);
+        }
         self.finish(answered.response, head, record.request_id(), answered.content)
     }
 
@@ -260,7 +268,7 @@ impl Gateway {
                     cause: "no discovery document can be built yet".to_owned(),
                     retry_after: Duration::from_secs(5),
                 });
-                let mut response = self.render(&rejection, Format::Json, "discovery");
+                let mut response = self.render(&rejection, (Format::Json, Scheme::Bearer), "discovery");
                 response.headers_mut().extend(cors::headers(&head.headers, Origins::Any));
                 response
             }
@@ -279,7 +287,8 @@ impl Gateway {
         if question.kind() == Kind::Capabilities {
             return self.capabilities(&question, head, record).await;
         }
-        let caller = self.caller(head, connection, (&question, now)).await?;
+        let caller = self.caller(head, connection, (&question, record)).await;
+        let caller = caller.map_err(Rejection::Unauthenticated)?;
         let Caller::Holder(grant) = &caller else {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
@@ -309,23 +318,6 @@ impl Gateway {
             return Err(Rejection::AuditUnavailable);
         }
         Ok(())
-    }
-
-    async fn caller(
-        &self,
-        head: &Parts,
-        _connection: &Connection,
-        (question, now): (&Question, Timestamp),
-    ) -> Result<Caller, Rejection> {
-        let in_query = match question {
-            Question::Fhir(asked) => asked.target().query().first("access_token").is_some(),
-            // Nothing but the wanted format stands beside a link.
-            Question::Link { .. } => false,
-        };
-        let presented =
-            Presented::from_request(&head.headers, in_query).map_err(Rejection::Unauthenticated)?;
-        let claims = self.issuers.verify(&presented, now).await.map_err(Rejection::Unauthenticated)?;
-        Caller::admit(claims, now).map_err(Rejection::Unauthenticated)
     }
 
     fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
@@ -494,14 +486,20 @@ impl Gateway {
             "request refused"
         );
         let format = self.route.wanted(raw, &head.headers).for_outcome();
-        Answered { response: self.render(rejection, format, record.request_id()), content: Content::Plain }
+        let asked = (format, Scheme::of(&head.headers));
+        Answered { response: self.render(rejection, asked, record.request_id()), content: Content::Plain }
     }
 
-    fn render(&self, rejection: &Rejection, format: Format, request_id: &str) -> Response<ResponseBody> {
+    fn render(
+        &self,
+        rejection: &Rejection,
+        (format, scheme): (Format, Scheme),
+        request_id: &str,
+    ) -> Response<ResponseBody> {
         let outcome = rejection.outcome(request_id).write(format);
         let mut response = Response::new(ResponseBody::whole(outcome.into()));
         *response.status_mut() = rejection.status();
-        *response.headers_mut() = rejection.headers(&self.challenge);
+        *response.headers_mut() = rejection.headers(&self.challenge, scheme);
         let content_type = match format {
             Format::Json => "application/fhir+json; charset=utf-8",
             Format::Xml => "application/fhir+xml; charset=utf-8",

@@ -1,5 +1,7 @@
 //! What can go wrong between the gateway and an authorization server.
 
+use std::time::Duration;
+
 use crate::oauth::CallError;
 
 /// Why an issuer could not be set up, asked or understood. Texts are for operators; they hold no token and no secret.
@@ -46,10 +48,20 @@ pub enum IssuerError {
         /// The address.
         url: String,
     },
+    /// An answer that nothing has changed, and nothing to which that could apply.
+    #[error("the answer says that nothing has changed, but nothing is kept")]
+    NothingKept,
     /// Introspection without client credentials.
     #[error("introspection at `{issuer}` needs `client`")]
     ClientMissing {
         /// The issuer.
         issuer: String,
     },
+}
+
+impl IssuerError {
+    /// For how long the server wants to be left alone, if it said so.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        if let Self::Call(error) = self { error.retry_after() } else { None }
+    }
 }

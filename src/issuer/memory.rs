@@ -1,23 +1,26 @@
 //! Tokens seen before: one hash and one look-up instead of a signature or a call (TOK-44).
 //!
 //! The key is the whole SHA-256 of the token (KEYS-024). Good and refused tokens live apart, so that a flood of junk
-//! cannot push out good ones.
+//! cannot push out good ones. A finding is worth something only while the very server it came from is configured, so the
+//! memory outlives a reload.
 
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use moka::future::Cache;
 
 use super::keys::Digest;
+use super::server::Server;
 use crate::token::{TokenError, VerifiedClaims};
 
 const MOST_GOOD: u64 = 20_000;
 const MOST_REFUSED: u64 = 5_000;
 
 /// What was found out about a token, and what that rests on.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Remembered<T> {
-    /// The issuer, by position.
-    pub(super) server: usize,
+    /// Who vouches for it. Weak: a server that is no longer configured goes, whatever is remembered of its tokens.
+    pub(super) server: Weak<Server>,
     /// The key set that verified it; another set makes the finding void.
     pub(super) keys: Option<Digest>,
     /// Not to be believed from here on.
@@ -26,8 +29,16 @@ pub(super) struct Remembered<T> {
     pub(super) finding: T,
 }
 
-/// Findings about tokens, bounded in number.
-#[derive(Debug)]
+impl<T> Remembered<T> {
+    /// The server that it came from, if that is one of these and the finding still holds at `now`.
+    pub(super) fn stands<'s>(&self, servers: &'s [Arc<Server>], now: Instant) -> Option<&'s Arc<Server>> {
+        let own = |server: &&Arc<Server>| std::ptr::eq(Arc::as_ptr(server), self.server.as_ptr());
+        servers.iter().find(own).filter(|_| now < self.until)
+    }
+}
+
+/// Findings about tokens, bounded in number. Clones share them.
+#[derive(Clone)]
 pub(super) struct Memory {
     good: Cache<Digest, Remembered<VerifiedClaims>>,
     refused: Cache<Digest, Remembered<TokenError>>,
@@ -38,19 +49,19 @@ impl Memory {
         Self { good: Cache::new(MOST_GOOD), refused: Cache::new(MOST_REFUSED) }
     }
 
-    /// What is known of a good token, if it still holds at `now`.
-    pub(super) async fn good(&self, token: &Digest, now: Instant) -> Option<Remembered<VerifiedClaims>> {
-        let known = self.good.get(token).await?;
-        if now < known.until {
-            return Some(known);
-        }
-        self.good.invalidate(token).await;
-        None
+    /// What is known of a good token; it may hold no longer.
+    pub(super) async fn good(&self, token: &Digest) -> Option<Remembered<VerifiedClaims>> {
+        self.good.get(token).await
     }
 
-    /// Why a token was refused a moment ago, if that still holds at `now`.
-    pub(super) async fn refused(&self, token: &Digest, now: Instant) -> Option<TokenError> {
-        self.refused.get(token).await.filter(|known| now < known.until).map(|known| known.finding)
+    /// Why a token was refused a moment ago; it may hold no longer.
+    pub(super) async fn refused(&self, token: &Digest) -> Option<Remembered<TokenError>> {
+        self.refused.get(token).await
+    }
+
+    /// Forgets that a token was good.
+    pub(super) async fn forget(&self, token: &Digest) {
+        self.good.invalidate(token).await;
     }
 
     pub(super) async fn keep(&self, token: Digest, known: Remembered<VerifiedClaims>) {

@@ -4,7 +4,8 @@ use serde_json::{Map, Value};
 use url::Url;
 
 use super::error::IssuerError;
-use crate::oauth::{CallError, Fetcher};
+use super::kept::Renewal;
+use crate::oauth::{CallError, Fetched, Fetcher, Terms};
 use crate::token::object;
 
 /// Metadata that names the right issuer.
@@ -15,17 +16,24 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// Fetches it from the first address that has it.
+    /// Fetches it from the first address that has it, or learns there that what is kept on the terms `known` has not
+    /// changed.
     pub(super) async fn fetch(
         fetcher: &Fetcher,
-        issuer: &str,
-        configured: Option<&Url>,
-    ) -> Result<Self, IssuerError> {
+        (issuer, configured): (&str, Option<&Url>),
+        known: Option<&Terms>,
+    ) -> Result<Renewal<Self>, IssuerError> {
         let mut last = IssuerError::EndpointMissing { member: "issuer" };
         for url in configured.map_or_else(|| addresses(issuer), |url| vec![url.clone()]) {
-            let fetched = fetcher.fetch(&url).await.map_err(IssuerError::from);
-            match fetched.and_then(|bytes| Self::read(&bytes, &url, issuer)) {
-                Ok(metadata) => return Ok(metadata),
+            let fetched = fetcher.fetch(&url, known).await.map_err(IssuerError::from);
+            let read = fetched.and_then(|fetched| match fetched {
+                Fetched::Body(bytes, terms) => {
+                    Self::read(&bytes, &url, issuer).map(|metadata| Renewal::New(metadata, terms))
+                }
+                Fetched::Unchanged(terms) => Ok(Renewal::Same(terms)),
+            });
+            match read {
+                Ok(renewal) => return Ok(renewal),
                 // Nobody answers there: the next address has the same host.
                 Err(
                     error @ IssuerError::Call(CallError::TimedOut { .. } | CallError::Unreachable { .. }),

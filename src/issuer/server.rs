@@ -8,15 +8,19 @@ use url::Url;
 
 use super::error::IssuerError;
 use super::introspection::{Introspector, SOON};
-use super::kept::{Kept, REFRESH_AFTER};
+use super::kept::{Kept, Renewal};
 use super::keys::{Digest, KeySet, Verdict};
 use super::metadata::Metadata;
 use crate::config::{AuthorizationServer, TokenType, Validation};
-use crate::oauth::{Authentication, Clock, Fetcher, Setup};
+use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Setup, Terms};
 use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
-/// Keys older than this verify nothing: their issuer has been away for too long (TOK-30, KEYS-005).
+/// Keys older than this, or than twice `refresh`, verify nothing: their issuer has been away for too long (TOK-30,
+/// KEYS-005).
 const KEYS_EXPIRE_AFTER: Duration = Duration::from_secs(3600);
+
+/// Keys that are younger than this are never called stale, however short `refresh` is.
+const SOON_RENEWED: Duration = Duration::from_secs(30);
 
 /// Unknown key ids cause at most one fetch in this time (KEYS-001).
 const REFETCH_PAUSE: Duration = Duration::from_secs(10);
@@ -51,22 +55,32 @@ pub(super) struct Server {
     metadata: Arc<Kept<Metadata>>,
     keys: Arc<Kept<KeySet>>,
     introspector: Option<Introspector>,
-    refetched: Mutex<Option<Instant>>,
+    refetched: Arc<Mutex<Option<Instant>>>,
     clock: Clock,
 }
 
 impl Server {
-    pub(super) fn new(
+    /// The server as it was `before` if nothing changed; else a new one that takes over what it may.
+    pub(super) fn set_up(
         settings: &AuthorizationServer,
         reading: &Reading,
         clock: &Clock,
-    ) -> Result<Self, IssuerError> {
+        before: Option<&Arc<Self>>,
+    ) -> Result<Arc<Self>, IssuerError> {
         let fetcher = Fetcher::new(Setup {
             server: &settings.issuer,
             timeout: settings.timeout,
             ca: settings.ca.as_deref(),
             client: settings.client.as_ref(),
         })?;
+        let same = |before: &&Arc<Self>| before.fetcher.same_files(&fetcher);
+        let before = before.filter(same);
+        if let Some(before) = before
+            && before.settings == *settings
+            && before.requirements.reading == *reading
+        {
+            return Ok(Arc::clone(before));
+        }
         let issuer = &settings.issuer;
         let introspector = match (settings.validation, &settings.client) {
             (Validation::Jwt, _) => None,
@@ -81,16 +95,32 @@ impl Server {
                 Arc::clone(clock),
             )),
         };
-        Ok(Self {
+        let mut server = Self {
             settings: settings.clone(),
             requirements: requirements(settings, reading),
             fetcher,
             metadata: Arc::new(Kept::new(Arc::clone(clock))),
             keys: Arc::new(Kept::new(Arc::clone(clock))),
             introspector,
-            refetched: Mutex::new(None),
+            refetched: Arc::default(),
             clock: Arc::clone(clock),
-        })
+        };
+        if let Some(before) = before {
+            server.take_over(before);
+        }
+        Ok(Arc::new(server))
+    }
+
+    /// Metadata and keys are worth as much as before when they come from the same addresses, by the same trust.
+    fn take_over(&mut self, before: &Self) {
+        let sources = |settings: &AuthorizationServer| {
+            (settings.issuer.clone(), settings.metadata_url.clone(), settings.jwks_url.clone())
+        };
+        if sources(&self.settings) == sources(&before.settings) {
+            self.metadata = Arc::clone(&before.metadata);
+            self.keys = Arc::clone(&before.keys);
+            self.refetched = Arc::clone(&before.refetched);
+        }
     }
 
     /// The last good metadata, fetched if there is none yet.
@@ -103,10 +133,11 @@ impl Server {
 
     /// Renews what is due; failures show in [`Server::status`].
     pub(super) async fn refresh(self: &Arc<Self>) {
-        if self.metadata.due() {
+        let after = self.settings.refresh;
+        if self.metadata.due(after) {
             let _ = self.renew_metadata().await;
         }
-        if self.settings.validation != Validation::Introspection && self.keys.due() {
+        if self.settings.validation != Validation::Introspection && self.keys.due(after) {
             let _ = self.renew_keys().await;
         }
     }
@@ -131,7 +162,7 @@ impl Server {
     /// The identity of the keys that verify now, if any do.
     pub(super) fn current_keys(&self) -> Option<Digest> {
         let (keys, age) = self.keys.last_good()?;
-        (age < KEYS_EXPIRE_AFTER).then(|| keys.identity())
+        (age < self.keys_expire_after()).then(|| keys.identity())
     }
 
     /// Asks about a token.
@@ -166,17 +197,23 @@ impl Server {
         self.keys.waiting() + self.introspector.as_ref().map_or(0, Introspector::waiting)
     }
 
+    fn keys_expire_after(&self) -> Duration {
+        self.settings.refresh.saturating_mul(2).max(KEYS_EXPIRE_AFTER)
+    }
+
     fn keys_health(&self) -> Health {
         match self.keys.last_good() {
-            Some((_, age)) if age < REFRESH_AFTER.saturating_mul(2) => Health::Ready,
-            Some((_, age)) if age < KEYS_EXPIRE_AFTER => Health::Stale,
+            Some((_, age)) if age < self.settings.refresh.saturating_mul(2).max(SOON_RENEWED) => {
+                Health::Ready
+            }
+            Some((_, age)) if age < self.keys_expire_after() => Health::Stale,
             Some(_) | None => Health::Away,
         }
     }
 
     async fn usable_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
         match self.keys.last_good() {
-            Some((keys, age)) if age < KEYS_EXPIRE_AFTER => Ok(keys),
+            Some((keys, age)) if age < self.keys_expire_after() => Ok(keys),
             Some(_) | None => self.renew_keys().await,
         }
     }
@@ -188,7 +225,7 @@ impl Server {
             return Ok(newer);
         }
         let server = Arc::clone(self);
-        let fetch = || server.fetch_keys();
+        let fetch = |known| server.fetch_keys(known);
         match self.keys.renew_if(self.settings.timeout, || self.may_refetch(), fetch).await {
             Some(renewed) => renewed.map_err(|error| self.unavailable(&error)),
             None => Ok(newest().unwrap_or(seen)),
@@ -223,21 +260,25 @@ impl Server {
 
     async fn renew_metadata(self: &Arc<Self>) -> Result<Arc<Metadata>, IssuerError> {
         let server = Arc::clone(self);
-        let fetch = || async move {
+        let fetch = |known: Option<Terms>| async move {
             let settings = &server.settings;
-            Metadata::fetch(&server.fetcher, &settings.issuer, settings.metadata_url.as_ref()).await
+            let source = (settings.issuer.as_str(), settings.metadata_url.as_ref());
+            Metadata::fetch(&server.fetcher, source, known.as_ref()).await
         };
         self.metadata.renew(self.settings.timeout, fetch).await
     }
 
     async fn renew_keys(self: &Arc<Self>) -> Result<Arc<KeySet>, IssuerError> {
         let server = Arc::clone(self);
-        self.keys.renew(self.settings.timeout, || server.fetch_keys()).await
+        self.keys.renew(self.settings.timeout, |known| server.fetch_keys(known)).await
     }
 
-    async fn fetch_keys(self: Arc<Self>) -> Result<KeySet, IssuerError> {
+    async fn fetch_keys(self: Arc<Self>, known: Option<Terms>) -> Result<Renewal<KeySet>, IssuerError> {
         let url = Arc::clone(&self).endpoint("jwks_uri", self.settings.jwks_url.clone()).await?;
-        KeySet::read(&self.fetcher.fetch(&url).await?, &url)
+        match self.fetcher.fetch(&url, known.as_ref()).await? {
+            Fetched::Body(bytes, terms) => Ok(Renewal::New(KeySet::read(&bytes, &url)?, terms)),
+            Fetched::Unchanged(terms) => Ok(Renewal::Same(terms)),
+        }
     }
 
     /// The configured address, or the one the metadata gives.

@@ -2,6 +2,7 @@
 
 mod asked;
 mod double;
+mod renewal;
 mod rotation;
 mod signatures;
 
@@ -20,7 +21,7 @@ use crate::config::{
     AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClient, IssuerClientAuth, Secret,
     TokenType, Validation,
 };
-use crate::token::{AccessToken, Caller, ClaimNames, Grant, Presented, Reading, TokenError};
+use crate::token::{AccessToken, Caller, ClaimNames, Grant, Possession, Presented, Reading, TokenError};
 use double::Double;
 
 /// The instant of every request in these tests.
@@ -36,12 +37,16 @@ struct Hand(Arc<AtomicU64>);
 
 impl Hand {
     fn forward(&self, seconds: u64) {
-        self.0.fetch_add(seconds, Ordering::SeqCst);
+        self.forward_millis(seconds * 1000);
+    }
+
+    fn forward_millis(&self, millis: u64) {
+        self.0.fetch_add(millis, Ordering::SeqCst);
     }
 
     fn clock(&self) -> crate::oauth::Clock {
         let (start, hand) = (Instant::now(), self.clone());
-        Arc::new(move || start + Duration::from_secs(hand.0.load(Ordering::SeqCst)))
+        Arc::new(move || start + Duration::from_millis(hand.0.load(Ordering::SeqCst)))
     }
 }
 
@@ -149,13 +154,13 @@ fn configured(double: &Double, validation: Validation) -> AuthorizationServer {
 }
 
 fn issuers(servers: &[AuthorizationServer], hand: &Hand) -> Issuers {
-    Issuers::with_clock(servers, &Reading::sample(), hand.clock()).unwrap()
+    Issuers::set_up(servers, &Reading::sample(), hand.clock(), None).unwrap()
 }
 
 async fn admitted(issuers: &Issuers, token: &str) -> Result<Grant, TokenError> {
     let presented = Presented::Bearer(AccessToken::new(token)?);
     let claims = issuers.verify(&presented, now()).await?;
-    Ok(Caller::admit(claims, now())?.grant().unwrap().clone())
+    Ok(Caller::admit(claims, &Possession::default(), now())?.grant().unwrap().clone())
 }
 
 /// `ok`, or the reason id.

@@ -1,10 +1,11 @@
 //! Finds out whose token it is and whether that issuer stands behind it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::error::IssuerError;
@@ -37,16 +38,28 @@ impl std::fmt::Debug for Issuers {
 impl Issuers {
     /// Sets up the clients of all configured servers and contacts none.
     ///
+    /// Of the issuers `before`, what still holds is taken over: metadata and keys of servers whose addresses and trust
+    /// anchors are the same, and findings about tokens of servers of which nothing changed at all. So a reload costs
+    /// nothing while an authorization server is away (FLT-009).
+    ///
     /// # Errors
-    /// A trust anchor that cannot be read, a server that introspects without client, or several for opaque tokens.
-    pub fn new(servers: &[AuthorizationServer], reading: &Reading) -> Result<Self, IssuerError> {
-        Self::with_clock(servers, reading, Arc::new(Instant::now))
+    /// A file that cannot be read, a server that introspects without client, or several for opaque tokens.
+    pub fn new(
+        servers: &[AuthorizationServer],
+        reading: &Reading,
+        before: Option<&Self>,
+    ) -> Result<Self, IssuerError> {
+        match before {
+            Some(before) => Self::set_up(servers, reading, Arc::clone(&before.clock), Some(before)),
+            None => Self::set_up(servers, reading, Arc::new(Instant::now), None),
+        }
     }
 
-    pub(super) fn with_clock(
+    pub(super) fn set_up(
         servers: &[AuthorizationServer],
         reading: &Reading,
         clock: Clock,
+        before: Option<&Self>,
     ) -> Result<Self, IssuerError> {
         let mut opaque = servers.iter().filter(|server| server.opaque);
         if let (Some(first), Some(second)) = (opaque.next(), opaque.next()) {
@@ -55,14 +68,19 @@ impl Issuers {
                 second: second.issuer.clone(),
             });
         }
-        let servers: Result<_, _> =
-            servers.iter().map(|server| Server::new(server, reading, &clock).map(Arc::new)).collect();
-        Ok(Self { servers: servers?, memory: Memory::new(), clock })
+        let known = |issuer: &str| before.and_then(|before| before.of(issuer));
+        let servers: Result<_, _> = servers
+            .iter()
+            .map(|server| Server::set_up(server, reading, &clock, known(&server.issuer)))
+            .collect();
+        let memory = before.map_or_else(Memory::new, |before| before.memory.clone());
+        Ok(Self { servers: servers?, memory, clock })
     }
 
     /// Verifies the credential of a request that arrived at `now`; `None` when it has none.
     ///
-    /// Waits no longer than the issuer's `timeout`. The claims' times are `token::Caller::admit`'s to judge.
+    /// Waits no longer than the issuer's `timeout`. The claims' times, and what the token is bound to, are
+    /// `token::Caller::admit`'s to judge.
     ///
     /// # Errors
     /// The token is not this issuer's, not for us, or its issuer cannot be asked.
@@ -73,9 +91,7 @@ impl Issuers {
     ) -> Result<Option<VerifiedClaims>, TokenError> {
         let token = match presented {
             Presented::None => return Ok(None),
-            // Nothing rests on a proof that nobody checks (TOK-62, TOK-63).
-            Presented::Dpop { .. } => return Err(TokenError::DpopUnsupported),
-            Presented::Bearer(token) => token,
+            Presented::Bearer(token) | Presented::Dpop { token, .. } => token,
         };
         let digest = sha256(token.reveal().as_bytes());
         if let Some(claims) = self.remembered(&digest).await? {
@@ -83,9 +99,9 @@ impl Issuers {
         }
         let verified = match token.shape() {
             TokenShape::Opaque => {
-                let position = self.servers.iter().position(|server| server.settings.opaque);
-                let (position, server) = self.server(position).ok_or(TokenError::OpaqueUnsupported)?;
-                self.introspected(Question { position, server, token, digest, now }).await
+                let server = self.servers.iter().find(|server| server.settings.opaque);
+                let server = server.ok_or(TokenError::OpaqueUnsupported)?;
+                self.introspected(Question { server, token, digest, now }).await
             }
             TokenShape::Jwt => self.jwt(token, digest, now).await,
         };
@@ -94,15 +110,18 @@ impl Issuers {
 
     /// The issuer's own metadata: the last good one, fetched if there is none yet.
     pub async fn metadata(&self, issuer: &str) -> Option<Arc<Value>> {
-        let server = self.servers.iter().find(|server| server.settings.issuer == issuer)?;
+        let server = self.of(issuer)?;
         server.metadata().await.ok().map(|metadata| metadata.document())
     }
 
-    /// Renews metadata and keys that are due, one server after the other.
+    /// Renews metadata and keys that are due, of all servers at once: a slow one keeps no other waiting.
     pub async fn refresh(&self) {
+        let mut work = JoinSet::new();
         for server in &self.servers {
-            server.refresh().await;
+            let server = Arc::clone(server);
+            work.spawn(async move { server.refresh().await });
         }
+        work.join_all().await;
     }
 
     /// Keeps metadata and keys fresh until `stop`; to be run on a task of its own.
@@ -130,19 +149,25 @@ impl Issuers {
         self.servers.iter().map(|server| server.waiting()).sum()
     }
 
-    fn server(&self, position: Option<usize>) -> Option<(usize, &Arc<Server>)> {
-        position.and_then(|position| Some((position, self.servers.get(position)?)))
+    fn of(&self, issuer: &str) -> Option<&Arc<Server>> {
+        self.servers.iter().find(|server| server.settings.issuer == issuer)
     }
 
     /// What is known of the token, as long as what it rests on stands.
     async fn remembered(&self, digest: &Digest) -> Result<Option<VerifiedClaims>, TokenError> {
         let now = (self.clock)();
-        if let Some(known) = self.memory.good(digest, now).await {
-            let current = self.servers.get(known.server).and_then(|server| server.current_keys());
-            // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
-            return Ok((known.keys.is_none() || known.keys == current).then_some(known.finding));
+        if let Some(known) = self.memory.good(digest).await {
+            if let Some(server) = known.stands(&self.servers, now) {
+                // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
+                let holds = known.keys.is_none() || known.keys == server.current_keys();
+                return Ok(holds.then_some(known.finding));
+            }
+            self.memory.forget(digest).await;
         }
-        self.memory.refused(digest, now).await.map_or(Ok(None), Err)
+        match self.memory.refused(digest).await {
+            Some(known) if known.stands(&self.servers, now).is_some() => Err(known.finding),
+            Some(_) | None => Ok(None),
+        }
     }
 
     async fn jwt(
@@ -152,10 +177,9 @@ impl Issuers {
         now: Timestamp,
     ) -> Result<VerifiedClaims, TokenError> {
         let issuer = Jws::unverified_issuer(token)?;
-        let position = self.servers.iter().position(|server| server.settings.issuer == issuer);
         let unknown = || TokenError::IssuerUnknown { issuer: Quoted::new(&issuer) };
-        let (position, server) = self.server(position).ok_or_else(unknown)?;
-        let question = Question { position, server, token, digest, now };
+        let server = self.of(&issuer).ok_or_else(unknown)?;
+        let question = Question { server, token, digest, now };
         match server.settings.validation {
             Validation::Introspection => self.introspected(question).await,
             Validation::Jwt => {
@@ -186,7 +210,7 @@ impl Issuers {
         let skew = question.server.settings.clock_skew;
         let left = question.left(&claims).map(|left| left.saturating_add(skew));
         if let Some(until) = left.and_then(|left| (self.clock)().checked_add(left)) {
-            let known = Remembered { server: question.position, keys, until, finding: claims };
+            let known = Remembered { server: question.origin(), keys, until, finding: claims };
             self.memory.keep(question.digest, known).await;
         }
     }
@@ -199,7 +223,7 @@ impl Issuers {
         answer: Result<VerifiedClaims, TokenError>,
     ) -> Result<VerifiedClaims, TokenError> {
         let cap = question.server.settings.introspection_cache;
-        let (now, server) = ((self.clock)(), question.position);
+        let (now, server) = ((self.clock)(), question.origin());
         let life = match &answer {
             Ok(claims) => question.left(claims).map(|left| left.min(cap)),
             Err(_) => Some(cap.min(REFUSED_FOR)),
@@ -222,7 +246,6 @@ impl Issuers {
 
 /// A token and whom it is put to.
 struct Question<'q> {
-    position: usize,
     server: &'q Arc<Server>,
     token: &'q AccessToken,
     digest: Digest,
@@ -230,6 +253,10 @@ struct Question<'q> {
 }
 
 impl Question<'_> {
+    fn origin(&self) -> Weak<Server> {
+        Arc::downgrade(self.server)
+    }
+
     /// The time until `exp`; zero when it is over, `None` when the token does not say.
     fn left(&self, claims: &VerifiedClaims) -> Option<Duration> {
         let left = claims.expires()?.duration_since(self.now);

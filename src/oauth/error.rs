@@ -1,12 +1,14 @@
 //! What can go wrong when the gateway calls an authorization server.
 
-use crate::token::JsonFault;
+use std::time::Duration;
+
+use crate::token::{JsonFault, Quoted};
 
 /// Why a call could not be prepared, made or understood. Texts are for operators; they hold no token and no secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CallError {
-    /// The extra trust anchor cannot be read.
-    #[error("trust anchor `{path}` cannot be read: {cause}")]
+    /// A trust anchor, certificate or key cannot be read.
+    #[error("`{path}` cannot be read: {cause}")]
     AnchorUnreadable {
         /// The file.
         path: String,
@@ -56,6 +58,18 @@ pub enum CallError {
         url: String,
         /// The status.
         status: u16,
+        /// For how long it wants to be left alone (RFC 9110 §10.2.3); of 429 and 503 only.
+        retry_after: Option<Duration>,
+    },
+    /// Not the media type that was asked for.
+    #[error("`{url}` answered with `{found}`: expected `{expected}`")]
+    MediaType {
+        /// The address.
+        url: String,
+        /// Its `Content-Type`; empty when absent.
+        found: Quoted,
+        /// What was asked for.
+        expected: &'static str,
     },
     /// The body is larger than we hold.
     #[error("`{url}` answered with more than {limit} bytes")]
@@ -76,4 +90,12 @@ pub enum CallError {
     /// The call took longer than a request may wait.
     #[error("no answer in time")]
     NoAnswer,
+}
+
+impl CallError {
+    /// For how long the server wants to be left alone, if it said so.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        if let Self::Status { retry_after, .. } = self { *retry_after } else { None }
+    }
 }

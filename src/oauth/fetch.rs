@@ -3,15 +3,18 @@
 use std::error::Error;
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use reqwest::header::{ACCEPT, HeaderValue};
+use aws_lc_rs::digest;
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder, StatusCode};
+use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode};
 use url::{Host, Url};
 
 use super::error::CallError;
-use crate::config::IssuerClient;
+use super::terms::Terms;
+use crate::config::{CertificateFiles, IssuerClient, IssuerClientAuth};
+use crate::token::Quoted;
 
 /// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
 pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
@@ -21,6 +24,35 @@ pub const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 pub struct Fetcher {
     client: Client,
     timeout: Duration,
+    expects: Media,
+    files: [u8; 32],
+}
+
+/// What an answer to a form must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Media {
+    /// A signed introspection answer (RFC 9701), and called so.
+    IntrospectionJwt,
+    /// JSON, whatever it is called.
+    Json,
+}
+
+impl Media {
+    fn name(self) -> &'static str {
+        match self {
+            Self::IntrospectionJwt => "application/token-introspection+jwt",
+            Self::Json => "application/json",
+        }
+    }
+}
+
+/// An answer to a question that may have been asked before.
+#[derive(Debug)]
+pub enum Fetched {
+    /// 200.
+    Body(Vec<u8>, Terms),
+    /// 304: what was kept is still so.
+    Unchanged(Terms),
 }
 
 /// What a [`Fetcher`] is made with.
@@ -50,23 +82,56 @@ impl Fetcher {
             .no_proxy()
             .referer(false)
             .user_agent(concat!("pforte/", env!("CARGO_PKG_VERSION")));
+        let mut files = digest::Context::new(&digest::SHA256);
         if let Some(path) = server.ca {
-            builder = builder.tls_certs_merge(anchors(path)?);
+            let pem = read(path)?;
+            note(&mut files, &pem);
+            builder = builder.tls_certs_merge(anchors(path, &pem)?);
+        }
+        if let Some(IssuerClientAuth::Tls(own)) = server.client.map(|client| &client.auth) {
+            let pem = [read(&own.certificate)?, b"\n".to_vec(), read(&own.key)?].concat();
+            note(&mut files, &pem);
+            builder = builder.identity(identity(own, &pem)?);
         }
         let client = builder.build().map_err(|error| CallError::ClientUnusable {
             server: server.server.to_owned(),
             cause: chain(&error),
         })?;
-        Ok(Self { client, timeout: server.timeout })
+        let mut read = [0; 32];
+        read.copy_from_slice(files.finish().as_ref());
+        Ok(Self { client, timeout: server.timeout, expects: Media::Json, files: read })
     }
 
-    /// The body of a 200 answer to a GET.
+    /// Whether both were made with files of the same content: trust anchors, certificate and key.
+    #[must_use]
+    pub fn same_files(&self, other: &Self) -> bool {
+        self.files == other.files
+    }
+
+    /// The same client, for forms that are answered with another media type.
+    #[must_use]
+    pub fn expecting(&self, media: Media) -> Self {
+        Self { expects: media, ..self.clone() }
+    }
+
+    /// The answer to a GET: 200, or 304 when `known` are the terms of an answer that is kept.
     ///
     /// # Errors
-    /// See [`CallError`].
-    pub async fn fetch(&self, url: &Url) -> Result<Vec<u8>, CallError> {
+    /// See [`CallError`]; a 304 that nobody asked for is one.
+    pub async fn fetch(&self, url: &Url, known: Option<&Terms>) -> Result<Fetched, CallError> {
         check_address(url)?;
-        self.body(self.client.get(url.clone()), url).await
+        let conditions = known.map(|known| known.conditions(url)).unwrap_or_default();
+        let conditional = !conditions.is_empty();
+        let request = self.client.get(url.clone()).headers(conditions).header(ACCEPT, "application/json");
+        let call = async {
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let terms = Terms::read(url, answer.headers());
+            if conditional && answer.status() == StatusCode::NOT_MODIFIED {
+                return Ok(Fetched::Unchanged(terms));
+            }
+            Ok(Fetched::Body(body(answer, url).await?, terms))
+        };
+        self.in_time(call, url).await
     }
 
     /// The body of a 200 answer to a form that is posted, with the `Authorization` field given.
@@ -79,7 +144,19 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Vec<u8>, CallError> {
-        self.ask(url, form, credentials).await?.granted(url)
+        let expected = self.expects.name();
+        let request = self.form(url, form, credentials)?;
+        let call = async {
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let found = media_type(answer.headers());
+            let body = body(answer, url).await?;
+            if self.expects != Media::Json && found != expected {
+                let found = Quoted::new(&found);
+                return Err(CallError::MediaType { url: url.to_string(), found, expected });
+            }
+            Ok(body)
+        };
+        self.in_time(call, url).await
     }
 
     /// Any answer to a form that is posted: token endpoints say in the body why they refuse (RFC 6749 §5.2).
@@ -92,45 +169,50 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Reply, CallError> {
+        let request = self.form(url, form, credentials)?;
+        let call = async {
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let (status, retry_after) = (answer.status(), asked_to_wait(&answer));
+            Ok(Reply { status, retry_after, body: whole(answer, url).await? })
+        };
+        self.in_time(call, url).await
+    }
+
+    fn form(
+        &self,
+        url: &Url,
+        form: String,
+        credentials: Option<HeaderValue>,
+    ) -> Result<RequestBuilder, CallError> {
         check_address(url)?;
-        let mut request = self
+        let request = self
             .client
             .post(url.clone())
-            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, self.expects.name())
             .body(form);
-        if let Some(credentials) = credentials {
-            request = request.header(reqwest::header::AUTHORIZATION, credentials);
-        }
-        self.reply(request, url).await
+        Ok(match credentials {
+            Some(credentials) => request.header(AUTHORIZATION, credentials),
+            None => request,
+        })
     }
 
-    async fn body(&self, request: RequestBuilder, url: &Url) -> Result<Vec<u8>, CallError> {
-        self.reply(request, url).await?.granted(url)
-    }
-
-    async fn reply(&self, request: RequestBuilder, url: &Url) -> Result<Reply, CallError> {
-        let call = async {
-            let failed = |error: reqwest::Error| unreachable(url, &error);
-            let mut answer = request.header(ACCEPT, "application/json").send().await.map_err(failed)?;
-            let status = answer.status();
-            let mut body = Vec::new();
-            while let Some(piece) = answer.chunk().await.map_err(failed)? {
-                if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
-                    return Err(CallError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
-                }
-                body.extend_from_slice(&piece);
-            }
-            Ok(Reply { status, body })
-        };
+    async fn in_time<T>(
+        &self,
+        call: impl Future<Output = Result<T, CallError>>,
+        url: &Url,
+    ) -> Result<T, CallError> {
         let timed_out = |_| CallError::TimedOut { url: url.to_string() };
         tokio::time::timeout(self.timeout, call).await.map_err(timed_out)?
     }
 }
 
-/// An answer, whatever its status. `Debug` shows no body: it may hold a token.
+/// An answer to a form, whatever its status. `Debug` shows no body: it may hold a token.
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
+    /// How long the server asks to be left alone, when it is busy.
+    pub retry_after: Option<Duration>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -141,24 +223,77 @@ impl fmt::Debug for Reply {
     }
 }
 
-impl Reply {
-    fn granted(self, url: &Url) -> Result<Vec<u8>, CallError> {
-        if self.status != StatusCode::OK {
-            return Err(CallError::Status { url: url.to_string(), status: self.status.as_u16() });
-        }
-        Ok(self.body)
+/// The body of a 200 answer, up to a limit.
+async fn body(answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
+    let status = answer.status();
+    if status != StatusCode::OK {
+        let retry_after = asked_to_wait(&answer);
+        return Err(CallError::Status { url: url.to_string(), status: status.as_u16(), retry_after });
     }
+    whole(answer, url).await
 }
 
-#[expect(clippy::disallowed_methods, reason = "an issuer's trust anchor is this room's file")]
-fn anchors(path: &Path) -> Result<Vec<Certificate>, CallError> {
-    let unreadable = |cause: String| CallError::AnchorUnreadable { path: path.display().to_string(), cause };
-    let pem = std::fs::read(path).map_err(|error| unreadable(error.to_string()))?;
-    let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unreadable(chain(&error)))?;
+async fn whole(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
+    let mut body = Vec::new();
+    while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(url, &error))? {
+        if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
+            return Err(CallError::TooLarge { url: url.to_string(), limit: MAX_ANSWER_BYTES });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(body)
+}
+
+/// What a busy server asks for.
+fn asked_to_wait(answer: &Response) -> Option<Duration> {
+    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status());
+    if busy { retry_after(answer.headers()) } else { None }
+}
+
+/// The media type without parameters; empty when there is none.
+fn media_type(headers: &HeaderMap) -> String {
+    let field = headers.get(CONTENT_TYPE).and_then(|field| field.to_str().ok()).unwrap_or_default();
+    field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
+}
+
+/// Seconds, or a date (RFC 9110 §10.2.3).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a date is compared with this machine's clock, not with a request's"
+)]
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let field = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = field.parse().ok().map(Duration::from_secs);
+    let date = || httpdate::parse_http_date(field).ok()?.duration_since(SystemTime::now()).ok();
+    seconds.or_else(date)
+}
+
+#[expect(clippy::disallowed_methods, reason = "the files that calls rest on are this room's")]
+fn read(path: &Path) -> Result<Vec<u8>, CallError> {
+    std::fs::read(path).map_err(|error| unreadable(path, error.to_string()))
+}
+
+fn unreadable(path: &Path, cause: String) -> CallError {
+    CallError::AnchorUnreadable { path: path.display().to_string(), cause }
+}
+
+/// Length first, so that no two lists of files look the same.
+fn note(files: &mut digest::Context, content: &[u8]) {
+    files.update(&content.len().to_be_bytes());
+    files.update(content);
+}
+
+fn anchors(path: &Path, pem: &[u8]) -> Result<Vec<Certificate>, CallError> {
+    let certificates = Certificate::from_pem_bundle(pem).map_err(|error| unreadable(path, chain(&error)))?;
     if certificates.is_empty() {
-        return Err(unreadable("it holds no certificate".to_owned()));
+        return Err(unreadable(path, "it holds no certificate".to_owned()));
     }
     Ok(certificates)
+}
+
+/// What the gateway presents in the handshake (RFC 8705 §2).
+fn identity(own: &CertificateFiles, pem: &[u8]) -> Result<Identity, CallError> {
+    Identity::from_pem(pem).map_err(|error| unreadable(&own.certificate, chain(&error)))
 }
 
 /// Plain http is for loopback only.

@@ -2,6 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::binding::Possession;
 use super::claims::{Times, VerifiedClaims};
 use super::error::TokenError;
 use super::grant::Grant;
@@ -16,17 +17,19 @@ pub enum Caller {
 }
 
 impl Caller {
-    /// Admits verified claims at `now`, the one instant of the request.
+    /// Admits verified claims at `now`, the one instant of the request, from a sender who showed this.
     ///
     /// # Errors
-    /// Expired, not yet valid, issued in the future, valid for too long (TOK-26), or bound to a key or certificate of
-    /// which no proof was checked (TOK-62).
-    pub fn admit(claims: Option<VerifiedClaims>, now: Timestamp) -> Result<Self, TokenError> {
+    /// Expired, not yet valid, issued in the future, valid for too long (TOK-26), bound to a key or certificate that was
+    /// not shown (TOK-60, TOK-62), or shown with a proof although bound to no key (TOK-66).
+    pub fn admit(
+        claims: Option<VerifiedClaims>,
+        shown: &Possession,
+        now: Timestamp,
+    ) -> Result<Self, TokenError> {
         let Some(claims) = claims else { return Ok(Self::Anonymous) };
         check_times(&claims.times, now)?;
-        if claims.bound {
-            return Err(TokenError::Bound);
-        }
+        claims.binding.check(shown)?;
         Ok(Self::Holder(claims.grant))
     }
 
@@ -75,6 +78,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::token::binding::tests::{CERTIFICATE, KEY};
     use crate::token::claims::tests::{claims, demands};
     use crate::token::{Requirements, TypeRule};
 
@@ -83,7 +87,7 @@ mod tests {
     fn admitted(change: &Value, requirements: &Requirements) -> &'static str {
         let verified = VerifiedClaims::from_jwt(&claims(change), requirements);
         let now = Timestamp::from_second(NOW).unwrap();
-        match verified.and_then(|verified| Caller::admit(Some(verified), now)) {
+        match verified.and_then(|verified| Caller::admit(Some(verified), &Possession::default(), now)) {
             Ok(Caller::Holder(_)) => "ok",
             Ok(Caller::Anonymous) => "anonymous",
             Err(refusal) => refusal.reason_id(),
@@ -143,11 +147,11 @@ mod tests {
     fn bound_tokens_are_refused() {
         let table = [
             (json!({}), "ok"),
-            (json!({"cnf": {"jkt": "x"}}), "token_bound"),
-            (json!({"cnf": {"x5t#S256": "x"}}), "token_bound"),
-            (json!({"cnf": {"unknown": "x"}}), "token_bound"),
-            (json!({"cnf": {}}), "token_bound"),
-            (json!({"cnf": null}), "token_bound"),
+            (json!({"cnf": {"jkt": KEY}}), "token_bound"),
+            (json!({"cnf": {"x5t#S256": CERTIFICATE}}), "token_certificate_missing"),
+            (json!({"cnf": {"unknown": "x"}}), "token_confirmation_unusable"),
+            (json!({"cnf": {}}), "token_confirmation_unusable"),
+            (json!({"cnf": null}), "token_confirmation_unusable"),
         ];
         for (change, means) in table {
             assert_eq!(admitted(&change, &demands()), means, "{change}");
@@ -159,7 +163,9 @@ mod tests {
     fn a_token_grows_old() {
         let any = Requirements { types: TypeRule::AnyButForeign, ..demands() };
         let verified = VerifiedClaims::from_jwt(&claims(&json!({"exp": NOW + 10})), &any).unwrap();
-        let at = |second| Caller::admit(Some(verified.clone()), Timestamp::from_second(second).unwrap());
+        let shown = Possession::default();
+        let at =
+            |second| Caller::admit(Some(verified.clone()), &shown, Timestamp::from_second(second).unwrap());
         assert!(at(NOW + 39).is_ok());
         assert!(matches!(at(NOW + 40), Err(TokenError::Expired { .. })));
     }
@@ -167,7 +173,8 @@ mod tests {
     /// No token makes nobody, never a holder.
     #[test]
     fn nobody_is_anonymous() {
-        let caller = Caller::admit(None, Timestamp::from_second(NOW).unwrap()).unwrap();
+        let caller =
+            Caller::admit(None, &Possession::default(), Timestamp::from_second(NOW).unwrap()).unwrap();
         assert!(caller.grant().is_none());
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
+use super::binding::Binding;
 use super::error::{Quoted, TokenError};
 use super::grant::{Grant, Reading, client, text};
 use super::names::{ClaimNames, first_claim};
@@ -45,7 +46,7 @@ pub struct Requirements {
 pub struct VerifiedClaims {
     pub(super) grant: Grant,
     pub(super) times: Times,
-    pub(super) bound: bool,
+    pub(super) binding: Binding,
 }
 
 /// The times of a token and how they are compared.
@@ -150,9 +151,9 @@ impl VerifiedClaims {
             skew: requirements.skew,
             max_lifetime: requirements.max_lifetime,
         };
-        let bound = claims.contains_key("cnf");
+        let binding = Binding::read(&claims);
         let grant = Grant::from_claims(&claims, &requirements.names, &requirements.reading)?;
-        Ok(Self { grant, times, bound })
+        Ok(Self { grant, times, binding })
     }
 
     /// When the token stops being valid, if it says so.
@@ -274,7 +275,8 @@ pub(super) mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::token::Caller;
+    use crate::token::binding::tests::KEY;
+    use crate::token::{Caller, Possession};
 
     const NOW: i64 = 1_800_000_000;
 
@@ -313,7 +315,7 @@ pub(super) mod tests {
 
     fn judged(result: Result<VerifiedClaims, TokenError>) -> &'static str {
         let now = Timestamp::from_second(NOW).unwrap();
-        match result.and_then(|claims| Caller::admit(Some(claims), now)) {
+        match result.and_then(|claims| Caller::admit(Some(claims), &Possession::default(), now)) {
             Ok(_) => "ok",
             Err(refusal) => refusal.reason_id(),
         }
@@ -419,7 +421,10 @@ pub(super) mod tests {
             (json!({"active": true, "token_type": "refresh_token"}), "token_type_refused"),
             (json!({"active": true, "token_type": 1}), "token_claim_unusable"),
             (json!({"active": true, "typ": "Refresh"}), "token_type_refused"),
-            (json!({"active": true, "cnf": {"jkt": "x"}}), "token_bound"),
+            (json!({"active": true, "cnf": {"jkt": KEY}}), "token_bound"),
+            (json!({"active": true, "cnf": {"jkt": "x"}}), "token_confirmation_unusable"),
+            (json!({"active": true, "token_type": "DPoP"}), "token_confirmation_unusable"),
+            (json!({"active": true, "token_type": "DPoP", "cnf": {"jkt": KEY}}), "token_bound"),
             (json!({"active": true, "scope": 1}), "token_claim_unusable"),
         ];
         let wrong: Vec<_> = table
@@ -437,6 +442,7 @@ pub(super) mod tests {
     fn both_must_agree() {
         let whole = json!({});
         let light = json!({"sub": "-", "scope": "-", "patient": "-", "aud": "-"});
+        let bound = json!({"cnf": {"jkt": KEY}});
         let told = |change: Value| {
             let mut answer = claims(&change);
             answer.insert("active".to_owned(), Value::Bool(true));
@@ -456,7 +462,9 @@ pub(super) mod tests {
             (&whole, told(json!({"exp": NOW + 3000})), "token_disagreement"),
             (&whole, told(json!({"exp": NOW as f64 + 300.4})), "ok"),
             (&whole, told(json!({"aud": ["https://gw.test/fhir"]})), "ok"),
-            (&whole, told(json!({"cnf": {"jkt": "x"}})), "token_bound"),
+            (&whole, told(json!({"cnf": {"jkt": KEY}})), "token_bound"),
+            (&bound, told(json!({})), "token_bound"),
+            (&bound, told(json!({"cnf": {"jkt": "x"}})), "token_disagreement"),
         ];
         for (jwt, answer, means) in table {
             let verified = VerifiedClaims::from_both(&claims(jwt), &answer, &demands());

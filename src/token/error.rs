@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::json::JsonFault;
+use super::proof::ProofFault;
 
 /// Text from a token or an answer, made fit for one line of a log: escaped and cut at 80 characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +36,15 @@ impl fmt::Display for Quoted {
 pub enum TokenClass {
     /// 400, `error="invalid_request"`.
     InvalidRequest,
+    /// 401, `DPoP error="invalid_dpop_proof"` (RFC 9449 §7.1).
+    InvalidProof,
     /// 401, `error="invalid_token"`.
     InvalidToken,
     /// 401 with a challenge that carries no `error`.
     NoCredentials,
-    /// 503 with `Retry-After`: the token may be good, its issuer cannot be asked (TOK-45).
+    /// 401, `DPoP error="use_dpop_nonce"` (RFC 9449 §9).
+    NonceNeeded,
+    /// 503 with `Retry-After`: the token may be good, whoever must be asked about it cannot be (TOK-45).
     Unavailable,
 }
 
@@ -58,12 +63,33 @@ pub enum TokenError {
         /// The scheme that was sent.
         scheme: Quoted,
     },
-    /// TOK-63: proofs of possession are not checked here yet, so nothing rests on them.
+    /// TOK-63: switched off, so nothing rests on proofs.
     #[error("the `DPoP` scheme is not accepted by this gateway")]
     DpopUnsupported,
     /// TOK-63: `DPoP` credentials with no, or more than one, `DPoP` field.
     #[error("`DPoP` credentials need exactly one `DPoP` header field")]
     DpopProofMissing,
+    /// TOK-63: the proof does not pass.
+    #[error("DPoP proof: {0}")]
+    DpopProofRefused(ProofFault),
+    /// TOK-64: the proof was used before.
+    #[error("DPoP proof: it was used before")]
+    DpopProofReplayed,
+    /// TOK-65: no nonce of ours, or one that is too old.
+    #[error("DPoP proof: without a nonce of this gateway that is still good")]
+    DpopNonceNeeded,
+    /// TOK-64: it cannot be known whether the proof was used before.
+    #[error("used DPoP proofs cannot be looked up: {cause}")]
+    ReplayMemoryUnavailable {
+        /// What happened.
+        cause: String,
+    },
+    /// TOK-61: what a trusted proxy says of the client's certificate is not understood.
+    #[error("the field `{field}` of a trusted proxy is not one certificate in the expected form")]
+    CertificateFieldUnreadable {
+        /// Its name.
+        field: String,
+    },
     /// TOK-3: more than one credential.
     #[error("more than one credential was sent")]
     SeveralCredentials,
@@ -191,9 +217,24 @@ pub enum TokenError {
         /// Its `exp`.
         exp: jiff::Timestamp,
     },
-    /// TOK-62: bound to a key or certificate, and no proof of it was checked.
-    #[error("the token is bound (`cnf`) and came without a proof that was checked")]
+    /// TOK-62: bound to a key, and not sent by the `DPoP` scheme with a proof of it.
+    #[error("the token is bound to a key (`cnf.jkt`) and came without a DPoP proof")]
     Bound,
+    /// TOK-66: not bound to any key, and sent by the `DPoP` scheme.
+    #[error("the token came by the `DPoP` scheme and is bound to no key (`cnf.jkt`)")]
+    NotBound,
+    /// TOK-63: bound to another key than the proof's.
+    #[error("DPoP proof: its key is not the one that the token is bound to (`cnf.jkt`)")]
+    KeyMismatch,
+    /// TOK-60: bound to a certificate, and the client showed none.
+    #[error("the token is bound to a certificate (`cnf.x5t#S256`) and the client showed none")]
+    CertificateMissing,
+    /// TOK-60: bound to another certificate than the client's.
+    #[error("the token is bound to another certificate (`cnf.x5t#S256`) than the client's")]
+    CertificateMismatch,
+    /// TOK-62: bound to something that is not understood.
+    #[error("claim `cnf` is unusable: expected `jkt`, `x5t#S256` or both, each a SHA-256 thumbprint")]
+    ConfirmationUnusable,
     /// TOK-41.
     #[error("issuer `{issuer}` says the token is not active")]
     Inactive {
@@ -226,6 +267,9 @@ pub enum TokenError {
     },
 }
 
+/// When a request may come again that the memory of used proofs was not there for.
+const REPLAY_MEMORY_BACK: Duration = Duration::from_secs(1);
+
 impl TokenError {
     /// A name for this refusal that stays the same between versions.
     #[must_use]
@@ -236,6 +280,11 @@ impl TokenError {
             Self::SchemeUnsupported { .. } => "scheme_unsupported",
             Self::DpopUnsupported => "dpop_unsupported",
             Self::DpopProofMissing => "dpop_proof_missing",
+            Self::DpopProofRefused(fault) => fault.reason_id(),
+            Self::DpopProofReplayed => "dpop_proof_replayed",
+            Self::DpopNonceNeeded => "dpop_nonce_needed",
+            Self::ReplayMemoryUnavailable { .. } => "replay_memory_unavailable",
+            Self::CertificateFieldUnreadable { .. } => "client_certificate_unreadable",
             Self::SeveralCredentials => "several_credentials",
             Self::CredentialsMalformed => "credentials_malformed",
             Self::TokenOversized { .. } => "token_oversized",
@@ -259,6 +308,11 @@ impl TokenError {
             Self::IssuedInFuture { .. } => "token_issued_in_future",
             Self::LifetimeTooLong { .. } => "token_lifetime_too_long",
             Self::Bound => "token_bound",
+            Self::NotBound => "token_not_bound",
+            Self::KeyMismatch => "dpop_proof_key",
+            Self::CertificateMissing => "token_certificate_missing",
+            Self::CertificateMismatch => "token_certificate_mismatch",
+            Self::ConfirmationUnusable => "token_confirmation_unusable",
             Self::Inactive { .. } => "token_inactive",
             Self::Disagreement { .. } => "token_disagreement",
             Self::IssuerUnavailable { .. } => "issuer_unavailable",
@@ -274,10 +328,18 @@ impl TokenError {
             | Self::TokenInQuery
             | Self::SchemeUnsupported { .. }
             | Self::DpopUnsupported => TokenClass::NoCredentials,
-            Self::SeveralCredentials | Self::CredentialsMalformed => TokenClass::InvalidRequest,
-            Self::IssuerUnavailable { .. } | Self::IssuerOverloaded { .. } => TokenClass::Unavailable,
+            Self::SeveralCredentials
+            | Self::CredentialsMalformed
+            | Self::CertificateFieldUnreadable { .. } => TokenClass::InvalidRequest,
+            Self::IssuerUnavailable { .. }
+            | Self::IssuerOverloaded { .. }
+            | Self::ReplayMemoryUnavailable { .. } => TokenClass::Unavailable,
             Self::DpopProofMissing
-            | Self::TokenOversized { .. }
+            | Self::DpopProofRefused(_)
+            | Self::DpopProofReplayed
+            | Self::KeyMismatch => TokenClass::InvalidProof,
+            Self::DpopNonceNeeded => TokenClass::NonceNeeded,
+            Self::TokenOversized { .. }
             | Self::JwsMalformed
             | Self::JweUnsupported
             | Self::JsonRefused { .. }
@@ -298,6 +360,10 @@ impl TokenError {
             | Self::IssuedInFuture { .. }
             | Self::LifetimeTooLong { .. }
             | Self::Bound
+            | Self::NotBound
+            | Self::CertificateMissing
+            | Self::CertificateMismatch
+            | Self::ConfirmationUnusable
             | Self::Inactive { .. }
             | Self::Disagreement { .. } => TokenClass::InvalidToken,
         }
@@ -308,8 +374,10 @@ impl TokenError {
     pub fn client_text(&self) -> &'static str {
         match self.class() {
             TokenClass::InvalidRequest => "the request must carry exactly one well-formed credential",
+            TokenClass::InvalidProof => "the DPoP proof is not valid",
             TokenClass::InvalidToken => "the access token is not valid",
             TokenClass::NoCredentials => "an access token is required in the Authorization header",
+            TokenClass::NonceNeeded => "the DPoP proof must carry the nonce of this answer",
             TokenClass::Unavailable => "access tokens cannot be checked at the moment",
         }
     }
@@ -327,7 +395,7 @@ impl TokenError {
         {
             return Some(*retry_after);
         }
-        None
+        matches!(self, Self::ReplayMemoryUnavailable { .. }).then_some(REPLAY_MEMORY_BACK)
     }
 }
 

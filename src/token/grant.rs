@@ -12,7 +12,7 @@ use super::names::{ClaimNames, claim, first_claim};
 use crate::scope::{Reader, ScopeSet};
 
 /// What claims are read with, the same for all issuers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reading {
     /// How scope strings are read.
     pub scopes: Reader,

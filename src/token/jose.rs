@@ -34,19 +34,24 @@ impl<'t> Jws<'t> {
     /// Not three parts, JSON with more than one meaning, or a header that asks for more than a plain asymmetric
     /// signature.
     pub fn read(token: &'t AccessToken) -> Result<Self, TokenError> {
-        let text = token.reveal();
+        Self::of(token.reveal()).map(|(jws, _)| jws)
+    }
+
+    /// The same for any JWS; gives its header as well.
+    pub(super) fn of(text: &'t str) -> Result<(Self, Map<String, Value>), TokenError> {
         let (header, payload, signature) = parts(text)?;
         let header = part(header, "header")?;
         let algorithm = acceptable(&header)?;
         let (signed, _) = text.rsplit_once('.').ok_or(TokenError::JwsMalformed)?;
-        Ok(Self {
+        let jws = Self {
             algorithm,
             kid: text_parameter(&header, "kid")?,
             typ: text_parameter(&header, "typ")?,
             signed,
             signature,
             claims: part(payload, "payload")?,
-        })
+        };
+        Ok((jws, header))
     }
 
     /// The signature algorithm; asymmetric.
@@ -59,6 +64,11 @@ impl<'t> Jws<'t> {
     #[must_use]
     pub fn kid(&self) -> Option<&str> {
         self.kid.as_deref()
+    }
+
+    /// Which kind of JWT it says to be.
+    pub(super) fn typ(&self) -> Option<&str> {
+        self.typ.as_deref()
     }
 
     /// The bytes that were signed.
@@ -134,7 +144,7 @@ fn part(text: &str, part: &'static str) -> Result<Map<String, Value>, TokenError
 
 /// Refuses headers that change how the token must be read, and yields the algorithm.
 ///
-/// `jku`, `x5u`, `jwk` and `x5c` are not read at all: keys come from the issuer only (TOK-21).
+/// `jku`, `x5u`, `jwk` and `x5c` are not read at all: keys of tokens come from the issuer only (TOK-21).
 fn acceptable(header: &Map<String, Value>) -> Result<Algorithm, TokenError> {
     let algorithm = match header.get("alg") {
         Some(Value::String(name)) => name.as_str(),

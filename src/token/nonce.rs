@@ -16,7 +16,7 @@ const LIFETIME: SignedDuration = SignedDuration::from_secs(300);
 const RENEWED_AFTER: SignedDuration = SignedDuration::from_secs(150);
 
 /// Clocks of replicas may differ by this much.
-const SKEW: SignedDuration = SignedDuration::from_secs(30);
+pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Bytes of the code.
 const CODE: usize = 16;

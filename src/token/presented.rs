@@ -107,6 +107,27 @@ pub enum Presented {
 
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 
+/// How a credential is presented, well-formed or not: it decides which challenge tells of the error (RFC 9449 §7.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scheme {
+    /// `Bearer`, another one, or none.
+    Bearer,
+    /// `DPoP`.
+    Dpop,
+}
+
+impl Scheme {
+    /// That of the first `Authorization` field.
+    #[must_use]
+    pub fn of(headers: &HeaderMap) -> Self {
+        let field = headers.get(AUTHORIZATION).map(scheme_and_token);
+        match field {
+            Some(Ok((scheme, _))) if scheme.eq_ignore_ascii_case("dpop") => Self::Dpop,
+            Some(_) | None => Self::Bearer,
+        }
+    }
+}
+
 impl Presented {
     /// Finds the credential of a request.
     ///

@@ -52,7 +52,12 @@ async fn tokens_that_are_refused() {
         ("no audience", plain(claims().without("aud")), 401, ""),
         ("other issuer", plain(claims().with("iss", "https://evil.example")), 401, "token_issuer_unknown"),
         ("no issuer", plain(claims().without("iss")), 401, ""),
-        ("bound to a key", plain(claims().with("cnf", json!({"jkt": "x"}))), 401, "token_bound"),
+        (
+            "bound to a key",
+            plain(claims().with("cnf", json!({"jkt": "x"}))),
+            401,
+            "token_confirmation_unusable",
+        ),
         ("ID token", header(json!({"typ": "JWT"})), 401, "token_type_refused"),
         ("no type", header(json!({"typ": null})), 401, "token_type_refused"),
         ("unknown key", header(foreign), 401, "token_key_unknown"),

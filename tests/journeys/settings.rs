@@ -163,6 +163,48 @@ async fn reload() {
     house.close();
 }
 
+/// FLT-009, HTTP-22: a reload costs nothing while the authorization server is away; what rests on what it said before is kept.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reload_without_authorization_server() {
+    let introspects = "validation = \"introspection\"\nopaque = true\nintrospection_cache = \"5m\"\n\
+                       client = { id = \"pforte\", auth = \"client_secret_basic\", secret_file = \"secret\" }";
+    let plans = [("jwt", ""), ("introspection", introspects)];
+    for (words, issuer) in plans {
+        let tables = "[cors]\norigins = [\"https://one.example\"]";
+        let secrets: &[_] = if issuer.is_empty() { &[] } else { &[("secret", "pforte-demo-secret")] };
+        let house = House::open(Plan { tables, issuer, secrets, ..Plan::default() }).await;
+        let server = &house.demo.authorization;
+        let claims = || Claims::new("system/*.rs");
+        let token = if issuer.is_empty() { server.mint(claims()) } else { server.mint_opaque(claims()) };
+        let fresh = server.mint(claims());
+        let read = async |token: &str, origin: &str| {
+            let asked = house.client.ask("GET", "Patient/pat-01").bearer(token).with(words);
+            asked.field("origin", origin).send().await
+        };
+        read(&token, "https://one.example").await.is(200);
+        house.client.ask("GET", ".well-known/smart-configuration").send().await.is(200);
+        server.refuse_connections().await;
+        house.rewrite(&house.settings("https://one.example", "https://two.example"));
+        house.gateway.signal("HUP");
+        let begun = Instant::now();
+        loop {
+            let answer = read(&token, "https://two.example").await;
+            answer.is(200);
+            if answer.field("access-control-allow-origin") == "https://two.example" {
+                break;
+            }
+            assert!(begun.elapsed() < PATIENCE, "not reloaded:\n{}", house.gateway.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        // Not what was remembered of one token: the keys are still there, and so is the public document.
+        if issuer.is_empty() {
+            read(&fresh, "").await.is(200);
+        }
+        house.client.ask("GET", ".well-known/smart-configuration").send().await.is(200);
+        house.close();
+    }
+}
+
 /// HTTP-22: reload and shutdown do not touch what is in flight.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn in_flight() {

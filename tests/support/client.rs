@@ -133,10 +133,15 @@ pub struct Ask {
 impl Ask {
     /// With this token.
     pub fn bearer(self, token: &str) -> Self {
+        self.token("Bearer", token)
+    }
+
+    /// With this token, under this scheme.
+    pub fn token(self, scheme: &str, token: &str) -> Self {
         let mut seen = self.client.seen.lock().unwrap_or_else(PoisonError::into_inner);
         seen.tokens.insert(token.to_owned());
         drop(seen);
-        self.field("authorization", &format!("Bearer {token}"))
+        self.field("authorization", &format!("{scheme} {token}"))
     }
 
     /// Shows this beside the request in findings.

@@ -4,7 +4,12 @@
 // in memory: a restart forgets every token. Accounts and secrets are for development on loopback only.
 //
 // PFORTE_OIDC_PORT: where to listen. PFORTE_PUBLIC_URL: the gateway's FHIR base, the audience of every token.
+// PFORTE_OIDC_TLS_PORT: where the same is served over TLS, asking for a client certificate; PFORTE_OIDC_TLS: the folder with
+// server.pem, server.key and ca.pem. PFORTE_OIDC_GATEWAY_JWKS: the public key of `pforte-jwt`.
 
+import { generateKeyPairSync } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:https';
 import Provider from 'oidc-provider';
 
 // `oidc-provider` uses URL.parse, which Node 20 does not have yet.
@@ -19,6 +24,8 @@ URL.parse ??= (url, base) => {
 const port = Number(process.env.PFORTE_OIDC_PORT ?? 18082);
 const base = process.env.PFORTE_PUBLIC_URL ?? 'https://localhost:18443/fhir';
 const issuer = `http://127.0.0.1:${port}`;
+const tlsPort = Number(process.env.PFORTE_OIDC_TLS_PORT ?? 18084);
+const tls = (name) => readFileSync(`${process.env.PFORTE_OIDC_TLS}/${name}`);
 const smart = /^(patient|user|system)\/(\*|[A-Z][A-Za-z]+)\.(c?r?u?d?s?|read|write|\*)(\?[^?]+)?$/;
 const launch = new Set(['launch', 'launch/patient', 'launch/encounter', 'fhirUser', 'online_access']);
 const redirects = ['http://127.0.0.1:18090/callback', 'https://app.example/callback'];
@@ -33,12 +40,21 @@ const accounts = {
 // Tokens of this client carry a launch patient although nobody logs in: the shortest way to a patient-bound opaque token.
 const bound = { 'opaque-patient': accounts['patient-in'] };
 
+const gateway = (id, more) => ({ client_id: id, grant_types: [], redirect_uris: [], response_types: [], ...more });
+
 const machine = (id) => ({
   client_id: id,
   client_secret: `${id}-secret`,
   grant_types: ['client_credentials'],
   redirect_uris: [],
   response_types: [],
+});
+
+// ES256 signs introspection answers, RS256 ID tokens; other keys after every start.
+const signing = (kind, options, alg) => ({
+  ...generateKeyPairSync(kind, options).privateKey.export({ format: 'jwk' }),
+  alg,
+  use: 'sig',
 });
 
 // What a grant of these scopes says about patient, encounter and user.
@@ -65,13 +81,32 @@ const provider = new Provider(issuer, {
       grant_types: ['authorization_code', 'refresh_token'],
       redirect_uris: redirects,
     },
-    // The gateway: introspects, asks for nothing itself.
-    { client_id: 'pforte', client_secret: 'pforte-secret', grant_types: [], redirect_uris: [], response_types: [] },
+    // Tokens that only the holder of a key (RFC 9449) or of a certificate (RFC 8705) may use.
+    { ...machine('opaque-dpop'), dpop_bound_access_tokens: true },
+    { ...machine('opaque-certificate'), tls_client_certificate_bound_access_tokens: true },
+    // The gateway: introspects, asks for nothing itself; by a secret, by a key, with signed answers (RFC 9701).
+    gateway('pforte', { client_secret: 'pforte-secret' }),
+    gateway('pforte-jwt', {
+      token_endpoint_auth_method: 'private_key_jwt',
+      token_endpoint_auth_signing_alg: 'ES256',
+      jwks: JSON.parse(process.env.PFORTE_OIDC_GATEWAY_JWKS ?? '{"keys":[]}'),
+    }),
+    gateway('pforte-signed', { client_secret: 'pforte-signed-secret', introspection_signed_response_alg: 'ES256' }),
   ],
+  jwks: {
+    keys: [signing('ec', { namedCurve: 'P-256' }, 'ES256'), signing('rsa', { modulusLength: 2048 }, 'RS256')],
+  },
   features: {
     clientCredentials: { enabled: true },
     devInteractions: { enabled: false },
-    introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId === 'pforte' },
+    introspection: { enabled: true, allowedPolicy: (ctx, client) => client.clientId.startsWith('pforte') },
+    jwtIntrospection: { enabled: true },
+    dPoP: { enabled: true },
+    mTLS: {
+      enabled: true,
+      certificateBoundAccessTokens: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.()?.toString(),
+    },
     revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
@@ -150,8 +185,13 @@ provider.use(async (ctx, next) => {
 });
 
 const server = provider.listen(port, '127.0.0.1', () => console.log(`serving ${issuer}`));
+const options = { cert: tls('server.pem'), key: tls('server.key'), ca: tls('ca.pem') };
+const secure = createServer({ ...options, requestCert: true, rejectUnauthorized: false }, provider.callback());
+secure.listen(tlsPort, '127.0.0.1');
 for (const signal of ['SIGTERM', 'SIGINT']) {
   process.on(signal, () => {
+    secure.close();
+    secure.closeAllConnections();
     server.close(() => process.exit(0));
     server.closeAllConnections();
   });

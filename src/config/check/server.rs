@@ -1,11 +1,13 @@
 //! Where clients connect.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
+
+use ipnet::IpNet;
 
 use super::Check;
 use super::web::PlainHttp;
 use crate::config::file;
-use crate::config::settings::{Profile, Server};
+use crate::config::settings::{Profile, Server, TrustedProxies};
 
 const LISTEN: &str = "127.0.0.1:8443";
 
@@ -41,7 +43,56 @@ impl Check<'_> {
                 None
             }
         };
-        Some(Server { listen: listen?, public_url: public_url?, tls, proxies: None })
+        let networks = self.networks(server.trusted_proxies.unwrap_or_default());
+        let proxies = self.proxies(networks, server.client_certificate_header.as_deref());
+        Some(Server { listen: listen?, public_url: public_url?, tls, proxies })
+    }
+
+    /// Networks of proxies that are believed (TOK-61).
+    fn networks(&mut self, written: Vec<String>) -> Vec<IpNet> {
+        let mut networks = Vec::new();
+        for (i, text) in written.iter().enumerate() {
+            let key = format!("server.trusted_proxies[{}]", i + 1);
+            let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+            match network {
+                Some(network) if network.prefix_len() == 0 => {
+                    let expected = "the addresses of your proxies, not everybody's";
+                    self.wrong(&key, expected, "name each proxy, or the network that only proxies are in");
+                }
+                Some(network) if network.trunc() != network => {
+                    let mend = format!("write `{}`, or the address without `/`", network.trunc());
+                    self.wrong(&key, "a network's first address before the `/`", mend);
+                }
+                Some(network) => networks.push(network),
+                None => {
+                    let expected = "an IP address, or a network such as `10.0.0.0/24`";
+                    self.wrong(&key, expected, "write the address that the proxy connects from");
+                }
+            }
+        }
+        networks
+    }
+
+    /// Proxies, and the field that they pass certificates in: one is nothing without the other.
+    fn proxies(&mut self, networks: Vec<IpNet>, header: Option<&str>) -> Option<TrustedProxies> {
+        let key = "server.client_certificate_header";
+        match (self.is_written("server.trusted_proxies[1]"), header) {
+            (false, None) => None,
+            (false, Some(_)) => {
+                let mend = "add the addresses of the proxies that set it, or remove it";
+                self.wrong(key, "`trusted_proxies` beside it", mend);
+                None
+            }
+            (true, None) => {
+                let mend = "write `client_certificate_header = \"Client-Cert\"`, or remove `trusted_proxies`";
+                self.missing(key, "the field in which these proxies pass on the client's certificate", mend);
+                None
+            }
+            (true, Some(header)) => {
+                let header = self.header_name(key, header, "Client-Cert")?;
+                Some(TrustedProxies { networks, header })
+            }
+        }
     }
 
     fn public_url(&mut self, text: &str, insecure: bool) -> Option<url::Url> {

@@ -205,7 +205,7 @@ impl Check<'_> {
         let mut taken: Vec<HeaderName> = Vec::new();
         let mut name = |part: &str, written: Option<String>| {
             let key = format!("backend.identity_headers.{part}");
-            let name = self.header_name(&key, &written?)?;
+            let name = self.header_name(&key, &written?, "X-Forwarded-User")?;
             if taken.contains(&name) {
                 self.wrong(&key, "a header of its own", "use another name for one of the two");
                 return None;
@@ -221,13 +221,11 @@ impl Check<'_> {
         }
     }
 
-    fn header_name(&mut self, key: &str, text: &str) -> Option<HeaderName> {
+    /// The name of a field that the operator may choose.
+    pub(super) fn header_name(&mut self, key: &str, text: &str, example: &str) -> Option<HeaderName> {
         let Ok(name) = HeaderName::from_bytes(text.as_bytes()) else {
-            self.wrong(
-                key,
-                "a header name: letters, digits and `-`",
-                "write a name such as `X-Forwarded-User`",
-            );
+            let mend = format!("write a name such as `{example}`");
+            self.wrong(key, "a header name: letters, digits and `-`", mend);
             return None;
         };
         // Some servers read `X_User` as `X-User`: a client could then send what the gateway removes.
@@ -236,7 +234,7 @@ impl Check<'_> {
             || name.as_str().contains('_');
         if reserved {
             let expected = "a header that HTTP, FHIR and this gateway do not use, without `_`";
-            self.wrong(key, expected, "write a name of your own such as `X-Forwarded-User`");
+            self.wrong(key, expected, format!("write a name of your own such as `{example}`"));
             return None;
         }
         Some(name)

@@ -63,7 +63,7 @@ async fn the_answer() {
         (active(json!({"exp": NOW - 60})), "token_expired"),
         (active(json!({"aud": "other"})), "token_audience_mismatch"),
         (active(json!({"iss": "https://evil.test"})), "token_issuer_mismatch"),
-        (active(json!({"cnf": {"jkt": "x"}})), "token_bound"),
+        (active(json!({"cnf": {"jkt": "x"}})), "token_confirmation_unusable"),
         (active(json!({"token_type": "refresh_token"})), "token_type_refused"),
     ];
     let scene = scene(0).await;

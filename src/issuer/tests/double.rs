@@ -29,6 +29,12 @@ pub(super) enum Reply {
     Mirror,
     /// A redirect.
     Redirect(String),
+    /// Status, header fields and body.
+    With(u16, Vec<(&'static str, String)>, String),
+    /// 200 with this body and entity tag, or 304 to whoever has it; both with these header fields.
+    Tagged(String, &'static str, Vec<(&'static str, String)>),
+    /// 200 with this body and date, or 304 to whoever has it from then.
+    Dated(String, &'static str),
 }
 
 pub(super) struct Double {
@@ -40,6 +46,7 @@ struct Inner {
     replies: Mutex<HashMap<&'static str, Reply>>,
     asked: Mutex<Vec<Asked>>,
     gate: Semaphore,
+    statuses: Mutex<Vec<u16>>,
 }
 
 /// What was asked.
@@ -47,6 +54,7 @@ struct Inner {
 pub(super) struct Asked {
     pub(super) path: String,
     pub(super) authorization: Option<String>,
+    pub(super) accept: Option<String>,
     pub(super) body: String,
 }
 
@@ -55,8 +63,12 @@ impl Double {
     pub(super) async fn start() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let inner =
-            Arc::new(Inner { replies: Mutex::default(), asked: Mutex::default(), gate: Semaphore::new(0) });
+        let inner = Arc::new(Inner {
+            replies: Mutex::default(),
+            asked: Mutex::default(),
+            gate: Semaphore::new(0),
+            statuses: Mutex::default(),
+        });
         let serving = Arc::clone(&inner);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
@@ -66,12 +78,7 @@ impl Double {
             }
         });
         let double = Self { address, inner };
-        let issuer = double.issuer();
-        let metadata = json!({
-            "issuer": issuer, "jwks_uri": format!("{issuer}/jwks"),
-            "introspection_endpoint": format!("{issuer}/introspect")
-        });
-        double.set("/.well-known/oauth-authorization-server", Reply::Answer(200, metadata.to_string()));
+        double.set_metadata(|document| Reply::Answer(200, document));
         double
     }
 
@@ -92,9 +99,24 @@ impl Double {
         self.inner.asked.lock().unwrap().iter().filter(|asked| asked.path == path).count()
     }
 
+    /// Puts a reply in the place of that for its metadata.
+    pub(super) fn set_metadata(&self, reply: impl FnOnce(String) -> Reply) {
+        let (path, issuer) = ("/.well-known/oauth-authorization-server", self.issuer());
+        let document = json!({
+            "issuer": issuer, "jwks_uri": format!("{issuer}/jwks"),
+            "introspection_endpoint": format!("{issuer}/introspect")
+        });
+        self.set(path, reply(document.to_string()));
+    }
+
     /// How often anything was asked for.
     pub(super) fn total(&self) -> usize {
         self.inner.asked.lock().unwrap().len()
+    }
+
+    /// How often it answered with this status.
+    pub(super) fn with_status(&self, status: u16) -> usize {
+        self.inner.statuses.lock().unwrap().iter().filter(|told| **told == status).count()
     }
 
     /// The last question.
@@ -112,29 +134,45 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Respons
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
-    let header = head.headers.get(http::header::AUTHORIZATION);
-    let authorization = header.map(|value| value.to_str().unwrap().to_owned());
-    let asked = Asked { path: path.clone(), authorization, body: body.clone() };
+    let field = |name: &str| head.headers.get(name).map(|value| value.to_str().unwrap().to_owned());
+    let asked = Asked {
+        path: path.clone(),
+        authorization: field("authorization"),
+        accept: field("accept"),
+        body: body.clone(),
+    };
     inner.asked.lock().unwrap().push(asked);
     let reply = inner.replies.lock().unwrap().get(path.as_str()).cloned();
-    let (status, text, location) = match reply.unwrap_or(Reply::Answer(404, String::new())) {
-        Reply::Answer(status, text) => (status, text, None),
+    let (status, fields, text) = match reply.unwrap_or(Reply::Answer(404, String::new())) {
+        Reply::Answer(status, text) => (status, vec![], text),
         Reply::Gated(text) => {
             inner.gate.acquire().await.unwrap().forget();
-            (200, text, None)
+            (200, vec![], text)
         }
         Reply::Hang => std::future::pending().await,
         Reply::Mirror => {
             inner.gate.acquire().await.unwrap().forget();
             let mut form = url::form_urlencoded::parse(body.as_bytes());
             let token = form.find(|(name, _)| name == "token").unwrap().1.into_owned();
-            (200, json!({"active": true, "sub": token}).to_string(), None)
+            (200, vec![], json!({"active": true, "sub": token}).to_string())
         }
-        Reply::Redirect(to) => (302, String::new(), Some(to)),
+        Reply::Redirect(to) => (302, vec![("location", to)], String::new()),
+        Reply::With(status, fields, text) => (status, fields, text),
+        Reply::Tagged(text, tag, mut fields) => {
+            fields.push(("etag", tag.to_owned()));
+            let known = field("if-none-match").as_deref() == Some(tag);
+            if known { (304, fields, String::new()) } else { (200, fields, text) }
+        }
+        Reply::Dated(text, date) => {
+            let known = field("if-modified-since").as_deref() == Some(date);
+            let fields = vec![("last-modified", date.to_owned())];
+            if known { (304, vec![], String::new()) } else { (200, fields, text) }
+        }
     };
+    inner.statuses.lock().unwrap().push(status);
     let mut response = Response::builder().status(status);
-    if let Some(to) = location {
-        response = response.header(http::header::LOCATION, to);
+    for (name, value) in fields {
+        response = response.header(name, value);
     }
     Ok(response.body(Full::from(text)).unwrap())
 }

@@ -6,22 +6,22 @@ use crate::issuer::{Health, IssuerError};
 use crate::oauth::CallError;
 use crate::token::TokenClass;
 
-const METADATA: &str = "/.well-known/oauth-authorization-server";
+pub(super) const METADATA: &str = "/.well-known/oauth-authorization-server";
 
-struct Scene {
-    double: Double,
-    hand: Hand,
-    issuers: Arc<Issuers>,
+pub(super) struct Scene {
+    pub(super) double: Double,
+    pub(super) hand: Hand,
+    pub(super) issuers: Arc<Issuers>,
 }
 
-async fn scene() -> Scene {
+pub(super) async fn scene() -> Scene {
     let (double, hand) = (Double::start().await, Hand::default());
     let issuers = Arc::new(issuers(&[configured(&double, Validation::Jwt)], &hand));
     Scene { double, hand, issuers }
 }
 
 impl Scene {
-    async fn outcome(&self, signer: &Signer) -> &'static str {
+    pub(super) async fn outcome(&self, signer: &Signer) -> &'static str {
         outcome(&self.issuers, &signer.token(&self.double.issuer())).await
     }
 }
@@ -251,7 +251,7 @@ async fn impossible_settings() {
     let twice = [server.clone(), server.clone()];
     let no_client = [AuthorizationServer { client: None, ..server.clone() }];
     let no_anchor = [AuthorizationServer { ca: Some("/nowhere/ca.pem".into()), ..server.clone() }];
-    let new = |servers: &[AuthorizationServer]| Issuers::new(servers, &Reading::sample());
+    let new = |servers: &[AuthorizationServer]| Issuers::new(servers, &Reading::sample(), None);
     assert!(new(&[server]).is_ok());
     assert!(matches!(new(&twice), Err(IssuerError::SeveralOpaque { .. })));
     assert!(matches!(new(&no_client), Err(IssuerError::ClientMissing { .. })));
