@@ -4,8 +4,12 @@
 
 #[path = "journeys/backend.rs"]
 mod backend;
+#[path = "journeys/credentials.rs"]
+mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
+#[path = "journeys/guard.rs"]
+mod guard;
 #[path = "journeys/hostile.rs"]
 mod hostile;
 #[path = "journeys/house.rs"]

@@ -6,7 +6,6 @@
 //! for without, as anybody may ask (FHIR wants `metadata` to be public), and no user's token is borrowed for it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::BackendCredentials;
-use crate::oauth::{Again, CallError, Exchange, Issued, NoToken, OwnToken, Subject};
+use crate::oauth::{Again, CallError, Exchange, Issued, NoToken, OwnToken, Subject, monotonic};
 use crate::reject::{BackendFault, Rejection};
 use crate::token::{Grant, Presented};
 use crate::upstream::UpstreamError;
@@ -66,14 +65,14 @@ impl Access {
         let before = before.map(|before| &before.tokens);
         let tokens = match configured {
             BackendCredentials::ClientCredentials(request) => {
-                let own = OwnToken::new(request, Arc::new(monotonic))?;
+                let own = OwnToken::new(request, monotonic())?;
                 if let Some(Tokens::Own(before)) = before {
                     own.take_over(before);
                 }
                 Tokens::Own(own)
             }
             BackendCredentials::TokenExchange(request) => {
-                let mut exchange = Exchange::new(request, Arc::new(monotonic))?;
+                let mut exchange = Exchange::new(request, monotonic())?;
                 if let Some(Tokens::Exchange(before)) = before {
                     exchange.take_over(before);
                 }
@@ -183,9 +182,4 @@ fn rejection(none: NoToken) -> Rejection {
         NoToken::Refused(_) => BackendFault::ExchangeRefused(cause),
         NoToken::Unavailable { retry_after, .. } => BackendFault::NoCredentials { cause, retry_after },
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "tokens are renewed where there is no request")]
-fn monotonic() -> Instant {
-    Instant::now()
 }

@@ -13,11 +13,13 @@ use url::form_urlencoded::Serializer;
 use super::Outcome;
 use super::backend::backend;
 use super::probe::{Answer, Report, ask, client};
-use crate::config::{AuthorizationServer, IssuerClient, Profile, Settings, Validation};
+use crate::config::{
+    AuthorizationServer, CertificateFiles, IssuerClient, IssuerClientAuth, Profile, Settings, Validation,
+};
 use crate::oauth::Authentication;
 
 /// A token that nobody has issued; not secret, only unlikely.
-const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
+pub(super) const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
 
 /// Asks every authorization server and the backend, and prints what fits and what does not.
 ///
@@ -29,7 +31,7 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     for server in &settings.authorization_servers {
         writeln!(out, "authorization server {}", server.issuer)?;
         let mut report = Report::default();
-        match client(server.ca.as_deref(), server.timeout) {
+        match client(server.ca.as_deref(), own_certificate(server), server.timeout) {
             Ok(http) => authorization_server(&http, server, settings, &mut report).await,
             Err(problem) => report.misfit(problem),
         }
@@ -38,7 +40,8 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     }
     writeln!(out, "backend {}", settings.backend.url)?;
     let mut report = Report::default();
-    match client(settings.backend.ca.as_deref(), settings.backend.timeout) {
+    let behind = &settings.backend;
+    match client(behind.ca.as_deref(), behind.client_certificate.as_ref(), behind.timeout) {
         Ok(http) => backend(&http, settings, &mut report).await,
         Err(problem) => report.misfit(problem),
     }
@@ -49,6 +52,19 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     }
     writeln!(out, "{misfits} to mend")?;
     Ok(Outcome::Misfits)
+}
+
+/// What the gateway presents to an authorization server (RFC 8705 §2).
+fn own_certificate(server: &AuthorizationServer) -> Option<&CertificateFiles> {
+    match server.client.as_ref().map(|client| &client.auth) {
+        Some(IssuerClientAuth::Tls(files)) => Some(files),
+        Some(
+            IssuerClientAuth::PrivateKeyJwt(_)
+            | IssuerClientAuth::SecretBasic(_)
+            | IssuerClientAuth::SecretPost(_),
+        )
+        | None => None,
+    }
 }
 
 async fn authorization_server(
