@@ -172,6 +172,11 @@ async fn renewal_under_load() {
         refused == 0,
         format!("{refused} of {} requests came with a token that had ended", requests.len()),
     );
+    let own = format!("Bearer {MARK}own-");
+    let foreign = requests
+        .iter()
+        .find(|asked| !matches!(asked.authorization.as_slice(), [only] if only.starts_with(&own)));
+    house.findings.check(foreign.is_none(), format!("another token at the backend: {foreign:?}"));
     house
         .findings
         .check(requests.len() == served, format!("{served} answers of {} requests", requests.len()));
