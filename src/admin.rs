@@ -45,6 +45,9 @@ pub struct Check {
 pub trait Readiness: Send + Sync {
     /// Every check, in a fixed order.
     fn checks(&self) -> Vec<Check>;
+
+    /// Brings figures up to date that are counted elsewhere. Asked at each `GET /metrics`; waits for nothing either.
+    fn measure(&self) {}
 }
 
 impl<F: Fn() -> Vec<Check> + Send + Sync> Readiness for F {
@@ -82,6 +85,7 @@ impl Admin {
         match path {
             "/ready" => self.ready(),
             "/metrics" => {
+                self.readiness.measure();
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 response(StatusCode::OK, kind, self.metrics.encode())
             }

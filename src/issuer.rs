@@ -14,10 +14,11 @@ mod keys;
 mod memory;
 mod metadata;
 mod server;
+mod signed;
 mod verify;
 
 pub use error::IssuerError;
-pub use server::{Health, IssuerStatus};
+pub use server::{Figures, Health, IssuerStatus};
 pub use verify::Issuers;
 
 #[cfg(test)]

@@ -4,10 +4,14 @@
 
 #[path = "journeys/backend.rs"]
 mod backend;
+#[path = "journeys/bound.rs"]
+mod bound;
 #[path = "journeys/credentials.rs"]
 mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
+#[path = "journeys/dpop.rs"]
+mod dpop;
 #[path = "journeys/guard.rs"]
 mod guard;
 #[path = "journeys/hostile.rs"]
@@ -18,10 +22,16 @@ mod house;
 mod ignoring;
 #[path = "journeys/issuer.rs"]
 mod issuer;
+#[path = "support/proof.rs"]
+mod proof;
 #[path = "journeys/raw.rs"]
 mod raw;
+#[path = "journeys/redis_server.rs"]
+mod redis_server;
 #[path = "journeys/replicas.rs"]
 mod replicas;
 #[path = "journeys/settings.rs"]
 mod settings;
+#[path = "journeys/sharing.rs"]
+mod sharing;
 mod support;

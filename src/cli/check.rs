@@ -5,6 +5,7 @@
 
 mod backend;
 mod constraints;
+mod introspection;
 mod narrowing;
 mod online;
 mod probe;

@@ -18,7 +18,7 @@ use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
 use crate::shared::Shared;
-use crate::telemetry::{self, Metrics};
+use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
@@ -292,6 +292,19 @@ impl Readiness for Ready {
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
         ];
         always.into_iter().chain(own).collect()
+    }
+
+    fn measure(&self) {
+        for status in self.0.front.gateway().issuers().status() {
+            let figures = status.figures;
+            let figures = IssuerFigures {
+                keys_age: figures.keys_age,
+                key_fetches: figures.key_fetches,
+                introspections: figures.introspections,
+                introspections_avoided: figures.introspections_avoided,
+            };
+            self.0.lasting.metrics.issuer(&status.issuer, &figures);
+        }
     }
 }
 

@@ -51,6 +51,14 @@ pub enum IssuerError {
     /// An answer that nothing has changed, and nothing to which that could apply.
     #[error("the answer says that nothing has changed, but nothing is kept")]
     NothingKept,
+    /// A signed introspection answer that is not this issuer's, not for us, or not of now (TOK-48).
+    #[error("the signed introspection answer of `{issuer}` is refused: {cause}")]
+    AnswerRefused {
+        /// The issuer.
+        issuer: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// Introspection without client credentials.
     #[error("introspection at `{issuer}` needs `client`")]
     ClientMissing {

@@ -1,16 +1,20 @@
-//! Asking an issuer about a token (RFC 7662, TOK-40 … TOK-47).
+//! Asking an issuer about a token (RFC 7662, RFC 9701; TOK-40 … TOK-48).
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::header::HeaderValue;
 use serde_json::{Map, Value};
 use tokio::sync::Semaphore;
-use url::Url;
 use url::form_urlencoded::Serializer;
 
 use super::error::IssuerError;
 use super::keys::Digest;
+use super::server::Server;
+use super::signed;
+use crate::config::IntrospectionResponse;
 use crate::oauth::{Authentication, CallError, Clock, Fetcher, Flights, Trouble};
 use crate::token::{AccessToken, TokenError, object};
 
@@ -37,6 +41,8 @@ pub(super) struct Introspector {
     lanes: Arc<Semaphore>,
     flights: Flights<Digest, Answer>,
     trouble: Arc<Trouble<IssuerError>>,
+    calls: AtomicU64,
+    avoided: AtomicU64,
     clock: Clock,
 }
 
@@ -56,37 +62,62 @@ impl Introspector {
             lanes: Arc::new(Semaphore::new(LANES)),
             flights: Flights::default(),
             trouble: Arc::default(),
+            calls: AtomicU64::new(0),
+            avoided: AtomicU64::new(0),
             clock,
         }
     }
 
-    /// What the issuer says about the token. Requests with the same token share one call (TOK-47).
+    /// What the issuer says about the token of a request of `now`. Requests with the same token share one call (TOK-47).
     ///
     /// # Errors
     /// Only such as say nothing about the token: the issuer did not answer as it must (TOK-45).
-    pub(super) async fn ask<E>(
+    pub(super) async fn ask(
         &self,
-        token: &AccessToken,
-        digest: Digest,
-        endpoint: E,
-    ) -> Result<Arc<Map<String, Value>>, TokenError>
-    where
-        E: Future<Output = Result<Url, IssuerError>> + Send + 'static,
-    {
-        if let Some((error, rest)) = self.trouble.pausing((self.clock)()) {
-            return Err(self.unavailable(&error, rest));
-        }
-        let seat = self.flights.join(digest, || self.lanes_left(), || self.call(token, endpoint));
-        let Some(seat) = seat else {
-            return Err(TokenError::IssuerOverloaded { issuer: self.issuer.clone(), retry_after: SOON });
+        (token, digest): (&AccessToken, Digest),
+        now: Timestamp,
+        server: &Arc<Server>,
+    ) -> Result<Arc<Map<String, Value>>, TokenError> {
+        let mut left_alone = None;
+        let allowed = || {
+            if !self.lanes_left() {
+                return false;
+            }
+            left_alone = self.trouble.enter((self.clock)(), self.timeout).err();
+            left_alone.is_none()
         };
+        let mut own = false;
+        let call = || {
+            own = true;
+            self.call(token, now, server)
+        };
+        let Some(seat) = self.flights.join(digest, allowed, call) else {
+            return Err(match left_alone {
+                Some((error, rest)) => self.unavailable(&error, rest),
+                None => TokenError::IssuerOverloaded { issuer: self.issuer.clone(), retry_after: SOON },
+            });
+        };
+        if !own {
+            self.avoided();
+        }
         let answer = seat.landed(self.timeout).await.unwrap_or(Err(CallError::NoAnswer.into()));
-        answer.map_err(|error| self.unavailable(&error, SOON))
+        let rest = || self.trouble.pausing((self.clock)()).map_or(SOON, |(_, rest)| rest);
+        answer.map_err(|error| self.unavailable(&error, rest()))
     }
 
     /// The last failure, while the server is left alone.
     pub(super) fn pausing(&self) -> Option<IssuerError> {
         self.trouble.pausing((self.clock)()).map(|(error, _)| error)
+    }
+
+    /// A request needed no call of its own.
+    pub(super) fn avoided(&self) {
+        self.avoided.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many calls were made, and how many were not.
+    pub(super) fn counts(&self) -> (u64, u64) {
+        (self.calls.load(Ordering::Relaxed), self.avoided.load(Ordering::Relaxed))
     }
 
     /// How many wait for answers in flight.
@@ -100,21 +131,28 @@ impl Introspector {
         Arc::strong_count(&self.lanes) <= MOST_FLIGHTS
     }
 
-    fn call<E>(&self, token: &AccessToken, endpoint: E) -> impl Future<Output = Answer> + Send + 'static
-    where
-        E: Future<Output = Result<Url, IssuerError>> + Send + 'static,
-    {
+    fn call(
+        &self,
+        token: &AccessToken,
+        now: Timestamp,
+        server: &Arc<Server>,
+    ) -> impl Future<Output = Answer> + Send + 'static {
+        self.calls.fetch_add(1, Ordering::Relaxed);
         let (fetcher, lanes) = (self.fetcher.clone(), Arc::clone(&self.lanes));
-        let (client, token, issuer) = (self.client.clone(), token.clone(), self.issuer.clone());
+        let (client, token, server) = (self.client.clone(), token.clone(), Arc::clone(server));
         let (trouble, clock, timeout) = (Arc::clone(&self.trouble), Arc::clone(&self.clock), self.timeout);
         async move {
             let call = async {
                 let _lane = lanes.acquire().await.map_err(|_| CallError::NoAnswer)?;
-                let url = endpoint.await?;
-                let (form, credentials) = question(&client, &token, &issuer)?;
+                let url = Arc::clone(&server).introspection_endpoint().await?;
+                let (form, credentials) = question(&client, &token, &server.settings.issuer)?;
                 let body = fetcher.post(&url, form, credentials).await?;
-                object(&body)
-                    .map_err(|fault| IssuerError::from(CallError::Unreadable { url: url.to_string(), fault }))
+                match server.settings.introspection_response {
+                    IntrospectionResponse::Json => object(&body).map_err(|fault| {
+                        IssuerError::from(CallError::Unreadable { url: url.to_string(), fault })
+                    }),
+                    IntrospectionResponse::Jwt => signed::read(&body, &server, now).await,
+                }
             };
             let answer = tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::NoAnswer.into()));
             match answer {
@@ -124,7 +162,10 @@ impl Introspector {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "introspection failed");
-                    trouble.failed(error.clone(), clock(), TOLERATED);
+                    match error.retry_after() {
+                        Some(pause) => trouble.asked_for(pause, error.clone(), clock()),
+                        None => trouble.failed(error.clone(), clock(), TOLERATED),
+                    }
                     Err(error)
                 }
             }

@@ -1,6 +1,6 @@
 //! An authorization server's own metadata (RFC 8414, OpenID Connect Discovery 1.0; DISC-21).
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use url::Url;
 
 use super::error::IssuerError;
@@ -68,8 +68,21 @@ impl Metadata {
     ///
     /// Trust in keys, and the gateway's credentials, go nowhere else unless the configuration says so (KEYS-013).
     pub(super) fn endpoint(&self, member: &'static str, issuer: &str) -> Result<Url, IssuerError> {
-        let members: Option<&Map<String, Value>> = self.document.as_object();
-        let text = members.and_then(|members| members.get(member)).and_then(Value::as_str);
+        self.own(self.document.get(member), member, issuer)
+    }
+
+    /// The same for a client that presents a certificate: `mtls_endpoint_aliases` first (RFC 8705 §5).
+    pub(super) fn endpoint_by_certificate(
+        &self,
+        member: &'static str,
+        issuer: &str,
+    ) -> Result<Url, IssuerError> {
+        let alias = self.document.get("mtls_endpoint_aliases").and_then(|aliases| aliases.get(member));
+        self.own(alias.or_else(|| self.document.get(member)), member, issuer)
+    }
+
+    fn own(&self, address: Option<&Value>, member: &'static str, issuer: &str) -> Result<Url, IssuerError> {
+        let text = address.and_then(Value::as_str);
         let url = text.and_then(|text| Url::parse(text).ok());
         let url = url.ok_or(IssuerError::EndpointMissing { member })?;
         let own = Url::parse(issuer).ok();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::{Map, Value};
 use url::Url;
 
@@ -11,9 +12,11 @@ use super::introspection::{Introspector, SOON};
 use super::kept::{Kept, Renewal};
 use super::keys::{Digest, KeySet, Verdict};
 use super::metadata::Metadata;
-use crate::config::{AuthorizationServer, TokenType, Validation};
-use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Setup, Terms};
-use crate::token::{AccessToken, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
+use crate::config::{
+    AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClientAuth, TokenType, Validation,
+};
+use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Media, Setup, Terms};
+use crate::token::{AccessToken, DetailsRule, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
 /// Keys older than this, or than twice `refresh`, verify nothing: their issuer has been away for too long (TOK-30,
 /// KEYS-005).
@@ -34,6 +37,21 @@ pub struct IssuerStatus {
     pub health: Health,
     /// Its last failure, if nothing went well since; for operators.
     pub complaint: Option<String>,
+    /// What was asked of it.
+    pub figures: Figures,
+}
+
+/// What was asked of an authorization server since it was configured as it is, for those who watch.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// The age of its keys, if there are any.
+    pub keys_age: Option<Duration>,
+    /// Fetches of keys: new, unchanged, failed.
+    pub key_fetches: [u64; 3],
+    /// Introspections.
+    pub introspections: u64,
+    /// Requests that needed none of their own: the answer was kept, or on its way for another.
+    pub introspections_avoided: u64,
 }
 
 /// Whether an issuer's tokens can be checked.
@@ -89,7 +107,10 @@ impl Server {
             }
             (Validation::Both | Validation::Introspection, Some(client)) => Some(Introspector::new(
                 issuer,
-                fetcher.clone(),
+                fetcher.expecting(match settings.introspection_response {
+                    IntrospectionResponse::Json => Media::Json,
+                    IntrospectionResponse::Jwt => Media::IntrospectionJwt,
+                }),
                 Authentication::new(client)?,
                 settings.timeout,
                 Arc::clone(clock),
@@ -137,13 +158,17 @@ impl Server {
         if self.metadata.due(after) {
             let _ = self.renew_metadata().await;
         }
-        if self.settings.validation != Validation::Introspection && self.keys.due(after) {
+        if self.needs_keys() && self.keys.due(after) {
             let _ = self.renew_keys().await;
         }
     }
 
-    /// Verifies the signature and yields the identity of the key set that did.
+    /// Checks algorithm and signature, and yields the identity of the key set that verified it (TOK-20 … TOK-22).
     pub(super) async fn verify(self: &Arc<Self>, jws: &Jws<'_>) -> Result<Digest, TokenError> {
+        if !self.settings.algorithms.contains(&jws.algorithm()) {
+            let algorithm = Quoted::new(&format!("{:?}", jws.algorithm()));
+            return Err(TokenError::AlgorithmRefused { algorithm });
+        }
         let keys = self.usable_keys().await.map_err(|error| self.unavailable(&error))?;
         let verdict = keys.verify(jws);
         // With a `kid` the issuer said which key: if that one did not sign, no newer set will help.
@@ -165,36 +190,75 @@ impl Server {
         (age < self.keys_expire_after()).then(|| keys.identity())
     }
 
-    /// Asks about a token.
+    /// Asks about the token of a request of `now`.
     pub(super) async fn introspect(
         self: &Arc<Self>,
-        token: &AccessToken,
-        digest: Digest,
+        token: (&AccessToken, Digest),
+        now: Timestamp,
     ) -> Result<Arc<Map<String, Value>>, TokenError> {
         let Some(introspector) = &self.introspector else { return Err(TokenError::OpaqueUnsupported) };
-        let configured = self.settings.introspection_url.clone();
-        let endpoint = Arc::clone(self).endpoint("introspection_endpoint", configured);
-        introspector.ask(token, digest, endpoint).await
+        introspector.ask(token, now, self).await
+    }
+
+    /// Where it is asked: with a certificate, at the address for such clients if there is one (RFC 8705 §5).
+    pub(super) async fn introspection_endpoint(self: Arc<Self>) -> Result<Url, IssuerError> {
+        let member = "introspection_endpoint";
+        if let Some(url) = &self.settings.introspection_url {
+            return Ok(url.clone());
+        }
+        let metadata = self.metadata().await?;
+        match self.settings.client.as_ref().map(|client| &client.auth) {
+            Some(IssuerClientAuth::Tls(_)) => metadata.endpoint_by_certificate(member, &self.settings.issuer),
+            Some(
+                IssuerClientAuth::PrivateKeyJwt(_)
+                | IssuerClientAuth::SecretBasic(_)
+                | IssuerClientAuth::SecretPost(_),
+            )
+            | None => metadata.endpoint(member, &self.settings.issuer),
+        }
     }
 
     pub(super) fn status(&self) -> IssuerStatus {
         let asked = self.introspector.as_ref().and_then(Introspector::pausing);
-        let (health, complaint) = match (self.settings.validation, asked) {
-            (_, Some(error)) => (Health::Away, Some(error)),
-            (Validation::Introspection, None) => (Health::Ready, self.metadata.trouble()),
-            (Validation::Both | Validation::Jwt, None) => {
-                let trouble = self.keys.trouble().or_else(|| self.metadata.trouble());
-                (self.keys_health(), trouble)
+        let (health, complaint) = match asked {
+            Some(error) => (Health::Away, Some(error)),
+            None if self.needs_keys() => {
+                (self.keys_health(), self.keys.trouble().or_else(|| self.metadata.trouble()))
             }
+            None => (Health::Ready, self.metadata.trouble()),
         };
         let complaint = complaint.map(|error| error.to_string());
-        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint }
+        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint, figures: self.figures() }
+    }
+
+    /// A request was answered by what is remembered of its token.
+    pub(super) fn remembered(&self) {
+        if let Some(introspector) = &self.introspector {
+            introspector.avoided();
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let counts = self.introspector.as_ref().map(Introspector::counts);
+        let (introspections, introspections_avoided) = counts.unwrap_or_default();
+        Figures {
+            keys_age: self.keys.last_good().map(|(_, age)| age),
+            key_fetches: self.keys.outcomes().counts(),
+            introspections,
+            introspections_avoided,
+        }
     }
 
     /// How many wait for this server.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
         self.keys.waiting() + self.introspector.as_ref().map_or(0, Introspector::waiting)
+    }
+
+    /// Whether anything that it says is signed: tokens, or answers about them.
+    fn needs_keys(&self) -> bool {
+        let signed = self.settings.introspection_response == IntrospectionResponse::Jwt;
+        self.settings.validation != Validation::Introspection || signed
     }
 
     fn keys_expire_after(&self) -> Duration {
@@ -274,22 +338,13 @@ impl Server {
     }
 
     async fn fetch_keys(self: Arc<Self>, known: Option<Terms>) -> Result<Renewal<KeySet>, IssuerError> {
-        let url = Arc::clone(&self).endpoint("jwks_uri", self.settings.jwks_url.clone()).await?;
+        let url = match &self.settings.jwks_url {
+            Some(url) => url.clone(),
+            None => self.metadata().await?.endpoint("jwks_uri", &self.settings.issuer)?,
+        };
         match self.fetcher.fetch(&url, known.as_ref()).await? {
             Fetched::Body(bytes, terms) => Ok(Renewal::New(KeySet::read(&bytes, &url)?, terms)),
             Fetched::Unchanged(terms) => Ok(Renewal::Same(terms)),
-        }
-    }
-
-    /// The configured address, or the one the metadata gives.
-    async fn endpoint(
-        self: Arc<Self>,
-        member: &'static str,
-        configured: Option<Url>,
-    ) -> Result<Url, IssuerError> {
-        match configured {
-            Some(url) => Ok(url),
-            None => self.metadata().await?.endpoint(member, &self.settings.issuer),
         }
     }
 
@@ -314,5 +369,9 @@ fn requirements(settings: &AuthorizationServer, reading: &Reading) -> Requiremen
         },
         names: settings.claims.clone(),
         reading: reading.clone(),
+        details: match settings.authorization_details {
+            AuthorizationDetails::Ignore => DetailsRule::Ignore,
+            AuthorizationDetails::SmartOnFhir => DetailsRule::SmartOnFhir,
+        },
     }
 }

@@ -1,10 +1,14 @@
 //! The room's promises, kept against an authorization server in this process.
 
 mod asked;
+mod clients;
 mod double;
+mod outages;
 mod renewal;
 mod rotation;
 mod signatures;
+mod signed;
+mod vectors;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -56,6 +60,8 @@ struct Signer {
     algorithm: Algorithm,
     kid: &'static str,
     public: Value,
+    /// The private key, PEM.
+    pem: String,
 }
 
 impl Signer {
@@ -67,20 +73,28 @@ impl Signer {
             AlgorithmFamily::Hmac | AlgorithmFamily::Rsa => &rcgen::PKCS_RSA_SHA256,
         };
         let generated = rcgen::KeyPair::generate_for(kind).unwrap();
-        let pem = generated.serialize_pem().into_bytes();
+        let text = generated.serialize_pem();
+        let pem = text.as_bytes();
         if algorithm == Algorithm::EdDSA {
             let x = URL_SAFE_NO_PAD.encode(generated.public_key_raw());
             let public = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
-            return Self { key: EncodingKey::from_ed_pem(&pem).unwrap(), algorithm, kid, public };
+            let key = EncodingKey::from_ed_pem(pem).unwrap();
+            return Self { key, algorithm, kid, public, pem: text };
         }
-        let key = EncodingKey::from_ec_pem(&pem).or_else(|_| EncodingKey::from_rsa_pem(&pem)).unwrap();
+        let key = EncodingKey::from_ec_pem(pem).or_else(|_| EncodingKey::from_rsa_pem(pem)).unwrap();
         let public = jsonwebtoken::jwk::Jwk::from_encoding_key(&key, algorithm).unwrap();
-        Self { key, algorithm, kid, public: serde_json::to_value(public).unwrap() }
+        Self { key, algorithm, kid, public: serde_json::to_value(public).unwrap(), pem: text }
     }
 
     /// Knows a secret only.
     fn hmac(algorithm: Algorithm, secret: &[u8], kid: &'static str) -> Self {
-        Self { key: EncodingKey::from_secret(secret), algorithm, kid, public: Value::Null }
+        Self {
+            key: EncodingKey::from_secret(secret),
+            algorithm,
+            kid,
+            public: Value::Null,
+            pem: String::new(),
+        }
     }
 
     fn jwk(&self) -> Value {

@@ -160,14 +160,17 @@ impl Issuers {
             if let Some(server) = known.stands(&self.servers, now) {
                 // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
                 let holds = known.keys.is_none() || known.keys == server.current_keys();
-                return Ok(holds.then_some(known.finding));
+                return Ok(holds.then(|| {
+                    server.remembered();
+                    known.finding
+                }));
             }
             self.memory.forget(digest).await;
         }
-        match self.memory.refused(digest).await {
-            Some(known) if known.stands(&self.servers, now).is_some() => Err(known.finding),
-            Some(_) | None => Ok(None),
-        }
+        let Some(known) = self.memory.refused(digest).await else { return Ok(None) };
+        let Some(server) = known.stands(&self.servers, now) else { return Ok(None) };
+        server.remembered();
+        Err(known.finding)
     }
 
     async fn jwt(
@@ -192,7 +195,7 @@ impl Issuers {
             Validation::Both => {
                 let jws = Jws::read(token)?;
                 let keys = checked(server, &jws).await?;
-                let answer = server.introspect(token, digest).await?;
+                let answer = server.introspect((token, digest), now).await?;
                 let claims = VerifiedClaims::from_both(jws.unverified(), &answer, &server.requirements);
                 self.answered(&question, Some(keys), claims).await
             }
@@ -200,7 +203,8 @@ impl Issuers {
     }
 
     async fn introspected(&self, question: Question<'_>) -> Result<VerifiedClaims, TokenError> {
-        let answer = question.server.introspect(question.token, question.digest).await?;
+        let Question { server, token, digest, now } = question;
+        let answer = server.introspect((token, digest), now).await?;
         let claims = VerifiedClaims::from_introspection(&answer, &question.server.requirements);
         self.answered(&question, None, claims).await
     }
@@ -245,6 +249,7 @@ impl Issuers {
 }
 
 /// A token and whom it is put to.
+#[derive(Clone, Copy)]
 struct Question<'q> {
     server: &'q Arc<Server>,
     token: &'q AccessToken,
@@ -267,9 +272,5 @@ impl Question<'_> {
 /// Checks kind, algorithm and signature (TOK-20 … TOK-23) and yields the identity of the keys.
 async fn checked(server: &Arc<Server>, jws: &Jws<'_>) -> Result<Digest, TokenError> {
     jws.check_type(server.requirements.types)?;
-    if !server.settings.algorithms.contains(&jws.algorithm()) {
-        let algorithm = Quoted::new(&format!("{:?}", jws.algorithm()));
-        return Err(TokenError::AlgorithmRefused { algorithm });
-    }
     server.verify(jws).await
 }

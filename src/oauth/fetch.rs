@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, RequestBuilder, Response, StatusCode};
+use reqwest::{Certificate, Client, Identity, Response, StatusCode};
 use url::{Host, Url};
 
 use super::error::CallError;
@@ -108,6 +108,13 @@ impl Fetcher {
         self.files == other.files
     }
 
+    /// The HTTP client itself, for whoever wants to see answers that are refused here; it has the same trust and the same
+    /// certificate, and no size limit.
+    #[must_use]
+    pub fn http(&self) -> &Client {
+        &self.client
+    }
+
     /// The same client, for forms that are answered with another media type.
     #[must_use]
     pub fn expecting(&self, media: Media) -> Self {
@@ -129,7 +136,7 @@ impl Fetcher {
             if conditional && answer.status() == StatusCode::NOT_MODIFIED {
                 return Ok(Fetched::Unchanged(terms));
             }
-            Ok(Fetched::Body(body(answer, url).await?, terms))
+            Ok(Fetched::Body(reply(answer, url).await?.granted(url)?, terms))
         };
         self.in_time(call, url).await
     }
@@ -144,19 +151,7 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Vec<u8>, CallError> {
-        let expected = self.expects.name();
-        let request = self.form(url, form, credentials)?;
-        let call = async {
-            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
-            let found = media_type(answer.headers());
-            let body = body(answer, url).await?;
-            if self.expects != Media::Json && found != expected {
-                let found = Quoted::new(&found);
-                return Err(CallError::MediaType { url: url.to_string(), found, expected });
-            }
-            Ok(body)
-        };
-        self.in_time(call, url).await
+        self.ask(url, form, credentials).await?.granted(url)
     }
 
     /// Any answer to a form that is posted: token endpoints say in the body why they refuse (RFC 6749 §5.2).
@@ -169,32 +164,28 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Reply, CallError> {
-        let request = self.form(url, form, credentials)?;
-        let call = async {
-            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
-            let (status, retry_after) = (answer.status(), asked_to_wait(&answer));
-            Ok(Reply { status, retry_after, body: whole(answer, url).await? })
-        };
-        self.in_time(call, url).await
-    }
-
-    fn form(
-        &self,
-        url: &Url,
-        form: String,
-        credentials: Option<HeaderValue>,
-    ) -> Result<RequestBuilder, CallError> {
         check_address(url)?;
-        let request = self
+        let mut request = self
             .client
             .post(url.clone())
             .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-            .header(ACCEPT, self.expects.name())
             .body(form);
-        Ok(match credentials {
-            Some(credentials) => request.header(AUTHORIZATION, credentials),
-            None => request,
-        })
+        if let Some(credentials) = credentials {
+            request = request.header(AUTHORIZATION, credentials);
+        }
+        let expected = self.expects.name();
+        let request = request.header(ACCEPT, expected);
+        let call = async {
+            let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            let found = media_type(answer.headers());
+            let reply = reply(answer, url).await?;
+            if reply.status == StatusCode::OK && self.expects != Media::Json && found != expected {
+                let found = Quoted::new(&found);
+                return Err(CallError::MediaType { url: url.to_string(), found, expected });
+            }
+            Ok(reply)
+        };
+        self.in_time(call, url).await
     }
 
     async fn in_time<T>(
@@ -207,14 +198,14 @@ impl Fetcher {
     }
 }
 
-/// An answer to a form, whatever its status. `Debug` shows no body: it may hold a token.
+/// An answer, whatever its status. `Debug` shows no body: it may hold a token.
 pub struct Reply {
     /// Its status.
     pub status: StatusCode,
-    /// How long the server asks to be left alone, when it is busy.
-    pub retry_after: Option<Duration>,
     /// Its body.
     pub body: Vec<u8>,
+    /// When a busy server wants to be asked again.
+    pub retry_after: Option<Duration>,
 }
 
 impl fmt::Debug for Reply {
@@ -223,17 +214,21 @@ impl fmt::Debug for Reply {
     }
 }
 
-/// The body of a 200 answer, up to a limit.
-async fn body(answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
-    let status = answer.status();
-    if status != StatusCode::OK {
-        let retry_after = asked_to_wait(&answer);
-        return Err(CallError::Status { url: url.to_string(), status: status.as_u16(), retry_after });
+impl Reply {
+    fn granted(self, url: &Url) -> Result<Vec<u8>, CallError> {
+        if self.status != StatusCode::OK {
+            let (status, retry_after) = (self.status.as_u16(), self.retry_after);
+            return Err(CallError::Status { url: url.to_string(), status, retry_after });
+        }
+        Ok(self.body)
     }
-    whole(answer, url).await
 }
 
-async fn whole(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
+/// The whole answer, up to a limit.
+async fn reply(mut answer: Response, url: &Url) -> Result<Reply, CallError> {
+    let status = answer.status();
+    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+    let retry_after = if busy { retry_after(answer.headers()) } else { None };
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(url, &error))? {
         if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
@@ -241,13 +236,7 @@ async fn whole(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
         }
         body.extend_from_slice(&piece);
     }
-    Ok(body)
-}
-
-/// What a busy server asks for.
-fn asked_to_wait(answer: &Response) -> Option<Duration> {
-    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&answer.status());
-    if busy { retry_after(answer.headers()) } else { None }
+    Ok(Reply { status, body, retry_after })
 }
 
 /// The media type without parameters; empty when there is none.

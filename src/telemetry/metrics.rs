@@ -1,7 +1,7 @@
-//! What is counted and timed. Names follow OpenMetrics; every label's values are fixed in this program.
+//! What is counted and timed. Names follow OpenMetrics; every label's values are fixed in this program or its settings.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -34,6 +34,33 @@ struct Interaction {
     interaction: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Issuer {
+    issuer: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct KeyFetch {
+    issuer: String,
+    outcome: &'static str,
+}
+
+/// How fetches of keys end.
+const OUTCOMES: [&str; 3] = ["new", "unchanged", "failed"];
+
+/// What was asked of an authorization server.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IssuerFigures {
+    /// The age of its keys, if there are any.
+    pub keys_age: Option<Duration>,
+    /// Fetches of keys: new, unchanged, failed.
+    pub key_fetches: [u64; 3],
+    /// Introspections.
+    pub introspections: u64,
+    /// Requests that needed none of their own.
+    pub introspections_avoided: u64,
+}
+
 /// The handle through which every room counts. Cheap to clone; all clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -49,6 +76,10 @@ struct Inner {
     audit_failed: Counter,
     connections: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
+    keys_age: Family<Issuer, Gauge<f64, AtomicU64>>,
+    key_fetches: Family<KeyFetch, Counter>,
+    introspections: Family<Issuer, Counter>,
+    introspections_avoided: Family<Issuer, Counter>,
 }
 
 impl Default for Metrics {
@@ -71,6 +102,10 @@ impl Metrics {
             audit_failed: Counter::default(),
             connections: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            keys_age: Family::default(),
+            key_fetches: Family::default(),
+            introspections: Family::default(),
+            introspections_avoided: Family::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -122,6 +157,22 @@ impl Metrics {
         self.0.certificate_expiry.set(at.as_duration().as_secs_f64());
     }
 
+    /// What an authorization server has been asked so far; counted elsewhere, shown here.
+    pub fn issuer(&self, issuer: &str, figures: &IssuerFigures) {
+        let label = Issuer { issuer: issuer.to_owned() };
+        match figures.keys_age {
+            Some(age) => drop(self.0.keys_age.get_or_create(&label).set(age.as_secs_f64())),
+            None => drop(self.0.keys_age.remove(&label)),
+        }
+        let count = |counter: &Counter, count: u64| counter.inner().store(count, Ordering::Relaxed);
+        for (outcome, fetches) in OUTCOMES.into_iter().zip(figures.key_fetches) {
+            let label = KeyFetch { issuer: issuer.to_owned(), outcome };
+            count(&self.0.key_fetches.get_or_create(&label), fetches);
+        }
+        count(&self.0.introspections.get_or_create(&label), figures.introspections);
+        count(&self.0.introspections_avoided.get_or_create(&label), figures.introspections_avoided);
+    }
+
     /// All of it as OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -160,6 +211,25 @@ impl Inner {
             Unit::Seconds,
             self.certificate_expiry.clone(),
         );
+        self.register_issuers();
+    }
+
+    fn register_issuers(&mut self) {
+        let to = &mut self.registry;
+        to.register_with_unit(
+            "issuer_keys_age",
+            "Since the keys of an authorization server were last found to be so",
+            Unit::Seconds,
+            self.keys_age.clone(),
+        );
+        let text = "Fetches of an authorization server's keys";
+        to.register("issuer_key_fetches", text, self.key_fetches.clone());
+        to.register("introspections", "Introspections", self.introspections.clone());
+        to.register(
+            "introspections_avoided",
+            "Requests with tokens to introspect that needed no call of their own",
+            self.introspections_avoided.clone(),
+        );
     }
 }
 
@@ -193,7 +263,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::Metrics;
+    use super::{IssuerFigures, Metrics};
 
     /// Every metric shows what was told, and nothing untold.
     #[test]
@@ -214,6 +284,15 @@ mod tests {
         metrics.audit_waiting(7);
         metrics.audit_failed(2);
         metrics.certificate_expires("2027-01-01T00:00:00Z".parse().unwrap());
+        let mut figures = IssuerFigures {
+            keys_age: Some(Duration::from_millis(2500)),
+            key_fetches: [1, 40, 2],
+            introspections: 5,
+            introspections_avoided: 95,
+        };
+        metrics.issuer("https://as.test", &figures);
+        figures.keys_age = None;
+        metrics.issuer("https://other.test", &figures);
         let open = metrics.connected();
         let closed = metrics.clone().connected();
         drop(closed);
@@ -232,11 +311,16 @@ mod tests {
             "pforte_audit_failed_total 2",
             "pforte_connections 1",
             "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
+            "pforte_issuer_keys_age_seconds{issuer=\"https://as.test\"} 2.5",
+            "pforte_issuer_key_fetches_total{issuer=\"https://as.test\",outcome=\"unchanged\"} 40",
+            "pforte_introspections_total{issuer=\"https://as.test\"} 5",
+            "pforte_introspections_avoided_total{issuer=\"https://as.test\"} 95",
             "# EOF",
         ];
         for line in lines {
             assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
         }
+        assert!(!text.contains("keys_age_seconds{issuer=\"https://other.test\""), "{text}");
         assert!(metrics.encode().contains("pforte_connections 0\n"));
     }
 }

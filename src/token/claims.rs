@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
 use super::binding::Binding;
+use super::details::{self, DETAILS, DetailsRule};
 use super::error::{Quoted, TokenError};
 use super::grant::{Grant, Reading, client, text};
 use super::names::{ClaimNames, first_claim};
@@ -39,6 +40,8 @@ pub struct Requirements {
     pub names: ClaimNames,
     /// How scopes and users are read.
     pub reading: Reading,
+    /// What `authorization_details` mean (CTX-10).
+    pub details: DetailsRule,
 }
 
 /// Claims their issuer vouches for. Cheap to clone; only the `issuer` room has reason to make one.
@@ -68,6 +71,7 @@ impl VerifiedClaims {
         claims: &Map<String, Value>,
         requirements: &Requirements,
     ) -> Result<Self, TokenError> {
+        let (claims, requirements) = &details::apply(claims, requirements)?;
         for name in ["iss", "exp", "aud"] {
             require(claims.contains_key(name), name)?;
         }
@@ -86,7 +90,7 @@ impl VerifiedClaims {
             }
             TypeRule::AnyButForeign => (),
         }
-        Self::read(claims.clone(), requirements)
+        Self::read(claims.clone().into_owned(), requirements)
     }
 
     /// Takes an introspection answer of this issuer (RFC 7662 §2.2).
@@ -101,6 +105,7 @@ impl VerifiedClaims {
         if answer.get("active") != Some(&Value::Bool(true)) {
             return Err(TokenError::Inactive { issuer: requirements.issuer.clone() });
         }
+        let (answer, requirements) = &details::apply(answer, requirements)?;
         if answer.contains_key("iss") {
             check_issuer(answer, requirements)?;
         }
@@ -109,7 +114,7 @@ impl VerifiedClaims {
         }
         check_purpose(answer, requirements)?;
         check_token_type(answer)?;
-        let mut claims = answer.clone();
+        let mut claims = answer.clone().into_owned();
         claims.entry("iss").or_insert_with(|| Value::String(requirements.issuer.clone()));
         Self::read(claims, requirements)
     }
@@ -129,7 +134,8 @@ impl VerifiedClaims {
         let ours = ["iss", "sub", "aud", "exp", "nbf", "jti", "cnf"];
         let ours = ours.into_iter().chain(names.scope.iter().chain(&names.client).map(String::as_str));
         let context = [&names.patient, &names.encounter, &names.fhir_user].map(String::as_str);
-        for name in ours.chain(context) {
+        let details = (requirements.details == DetailsRule::SmartOnFhir).then_some(DETAILS);
+        for name in ours.chain(context).chain(details) {
             if let (Some(signed), Some(told)) = (jwt.get(name), answer.get(name))
                 && !agree(signed, told)
             {
@@ -290,6 +296,7 @@ pub(super) mod tests {
             types: TypeRule::AccessTokenOnly,
             names: ClaimNames::default(),
             reading: Reading::sample(),
+            details: DetailsRule::Ignore,
         }
     }
 

@@ -58,7 +58,7 @@ pub enum TokenError {
     #[error("the access token was sent in the query, which is not accepted")]
     TokenInQuery,
     /// TOK-10: neither Bearer nor DPoP.
-    #[error("authorization scheme `{scheme}`: expected `Bearer`")]
+    #[error("authorization scheme `{scheme}`: expected `Bearer` or `DPoP`")]
     SchemeUnsupported {
         /// The scheme that was sent.
         scheme: Quoted,
@@ -193,6 +193,12 @@ pub enum TokenError {
         /// What gives it away.
         sign: &'static str,
     },
+    /// CTX-10: its `authorization_details` say nothing about this base, or nothing clear.
+    #[error("authorization_details: {cause}")]
+    DetailsRefused {
+        /// What is wrong with them.
+        cause: &'static str,
+    },
     /// TOK-26.
     #[error("the token expired at {exp}")]
     Expired {
@@ -303,6 +309,7 @@ impl TokenError {
             Self::AudienceMismatch { .. } => "token_audience_mismatch",
             Self::IssuerMismatch { .. } => "token_issuer_mismatch",
             Self::NotAnAccessToken { .. } => "not_an_access_token",
+            Self::DetailsRefused { .. } => "token_details_refused",
             Self::Expired { .. } => "token_expired",
             Self::NotYetValid { .. } => "token_not_yet_valid",
             Self::IssuedInFuture { .. } => "token_issued_in_future",
@@ -355,6 +362,7 @@ impl TokenError {
             | Self::AudienceMismatch { .. }
             | Self::IssuerMismatch { .. }
             | Self::NotAnAccessToken { .. }
+            | Self::DetailsRefused { .. }
             | Self::Expired { .. }
             | Self::NotYetValid { .. }
             | Self::IssuedInFuture { .. }

@@ -54,6 +54,20 @@ impl<'t> Jws<'t> {
         Ok((jws, header))
     }
 
+    /// Reads a signed introspection answer: held to the same as a token, and of its own kind (RFC 9701 §5).
+    ///
+    /// # Errors
+    /// As of a token, or another kind of JWT.
+    pub fn introspection_answer(text: &'t str) -> Result<Self, TokenError> {
+        let (jws, _) = Self::of(text)?;
+        let typ = jws.typ.as_deref().unwrap_or_default();
+        let short = typ.to_ascii_lowercase();
+        if short.strip_prefix("application/").unwrap_or(&short) == "token-introspection+jwt" {
+            return Ok(jws);
+        }
+        Err(TokenError::TypeRefused { typ: Quoted::new(typ) })
+    }
+
     /// The signature algorithm; asymmetric.
     #[must_use]
     pub fn algorithm(&self) -> Algorithm {

@@ -274,7 +274,10 @@ mod tests {
             // Only what policy read and permitted gets here (REST-24).
             ("x-provenance", "{}", Some("{}")),
             ("cookie", "session=1", None),
+            // TOK-61, TOK-67.
             ("dpop", "proof", None),
+            ("client-cert", ":AAAA:", None),
+            ("x-ssl-client-cert", "-----BEGIN%20CERTIFICATE-----", None),
             ("range", "bytes=0-1", None),
             ("te", "trailers", None),
             ("trailer", "authorization", None),

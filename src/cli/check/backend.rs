@@ -6,8 +6,8 @@ use reqwest::Client;
 use serde_json::Value;
 use url::Url;
 
+use super::introspection::UNKNOWN_TOKEN;
 use super::narrowing::narrowing;
-use super::online::UNKNOWN_TOKEN;
 use super::probe::{Answer, Report, ask};
 use crate::config::{Backend, BackendCredentials, Settings, TokenRequest};
 use crate::oauth::{Exchange, NoToken, OwnToken, Subject, monotonic};

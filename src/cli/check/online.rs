@@ -3,23 +3,21 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, DATE};
+use http::header::{ACCEPT, DATE};
 use jsonwebtoken::Algorithm;
 use reqwest::Client;
 use serde_json::{Map, Value};
 use url::Url;
-use url::form_urlencoded::Serializer;
 
 use super::Outcome;
 use super::backend::backend;
+use super::introspection::{introspection, support};
 use super::probe::{Answer, Report, ask, client};
 use crate::config::{
-    AuthorizationServer, CertificateFiles, IssuerClient, IssuerClientAuth, Profile, Settings, Validation,
+    AuthorizationServer, IntrospectionResponse, Profile, ServerTls, Settings, TlsSuites, Validation,
 };
-use crate::oauth::Authentication;
-
-/// A token that nobody has issued; not secret, only unlikely.
-pub(super) const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
+use crate::oauth::{Fetcher, Setup};
+use crate::token::Quoted;
 
 /// Asks every authorization server and the backend, and prints what fits and what does not.
 ///
@@ -31,8 +29,15 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     for server in &settings.authorization_servers {
         writeln!(out, "authorization server {}", server.issuer)?;
         let mut report = Report::default();
-        match client(server.ca.as_deref(), own_certificate(server), server.timeout) {
-            Ok(http) => authorization_server(&http, server, settings, &mut report).await,
+        // The very client that the gateway uses, certificate included (RFC 8705).
+        let setup = Setup {
+            server: &server.issuer,
+            timeout: server.timeout,
+            ca: server.ca.as_deref(),
+            client: server.client.as_ref(),
+        };
+        match Fetcher::new(setup) {
+            Ok(fetcher) => authorization_server(fetcher.http(), server, settings, &mut report).await,
             Err(problem) => report.misfit(problem),
         }
         report.print(out)?;
@@ -54,19 +59,6 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     Ok(Outcome::Misfits)
 }
 
-/// What the gateway presents to an authorization server (RFC 8705 §2).
-fn own_certificate(server: &AuthorizationServer) -> Option<&CertificateFiles> {
-    match server.client.as_ref().map(|client| &client.auth) {
-        Some(IssuerClientAuth::Tls(files)) => Some(files),
-        Some(
-            IssuerClientAuth::PrivateKeyJwt(_)
-            | IssuerClientAuth::SecretBasic(_)
-            | IssuerClientAuth::SecretPost(_),
-        )
-        | None => None,
-    }
-}
-
 async fn authorization_server(
     http: &Client,
     server: &AuthorizationServer,
@@ -75,8 +67,10 @@ async fn authorization_server(
 ) {
     let metadata = metadata(http, server, report).await;
     published(&metadata, settings, report);
-    if server.validation != Validation::Introspection {
-        keys(http, server, &metadata, report).await;
+    support(&metadata, server, settings, report);
+    let signed = server.introspection_response == IntrospectionResponse::Jwt;
+    if server.validation != Validation::Introspection || signed {
+        keys(http, server, &metadata, (settings.server.tls.as_ref(), report)).await;
     }
     if let Some(own) = &server.client
         && server.validation != Validation::Jwt
@@ -203,7 +197,7 @@ async fn keys(
     http: &Client,
     server: &AuthorizationServer,
     metadata: &Map<String, Value>,
-    report: &mut Report,
+    (tls, report): (Option<&ServerTls>, &mut Report),
 ) {
     let told = metadata.get("jwks_uri").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
     let Some(url) = server.jwks_url.clone().or(told) else {
@@ -233,6 +227,25 @@ async fn keys(
     } else {
         report.fits(format_args!("keys for {}", served.join(", ")));
     }
+    if tls.is_some_and(|tls| tls.suites == TlsSuites::BsiTr021022) {
+        short_keys(keys, report);
+    }
+}
+
+/// TOK-30: BSI TR-02102-1 wants 3000 bits of RSA.
+fn short_keys(keys: &[Value], report: &mut Report) {
+    let member =
+        |key: &Value, name: &str| key.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+    // Base64url without padding: 3000 bits are 500 characters.
+    let short = |key: &&Value| member(key, "kty") == "RSA" && member(key, "n").len() < 500;
+    let names: Vec<String> =
+        keys.iter().filter(short).map(|key| Quoted::new(&member(key, "kid")).to_string()).collect();
+    if !names.is_empty() {
+        report.note(format_args!(
+            "RSA keys of fewer than 3000 bits (`{}`): BSI TR-02102-1 wants 3000; replace them at the server",
+            names.join("`, `")
+        ));
+    }
 }
 
 /// Whether a JSON Web Key can verify this algorithm (RFC 7517, RFC 7518 §3.1).
@@ -259,58 +272,10 @@ fn fits(key: &Value, algorithm: Algorithm) -> bool {
         }
 }
 
-/// TOK-40, TOK-41: the gateway may ask, and a token that nobody issued is not active.
-async fn introspection(
-    http: &Client,
-    (server, own): (&AuthorizationServer, &IssuerClient),
-    metadata: &Map<String, Value>,
-    report: &mut Report,
-) {
-    let told =
-        metadata.get("introspection_endpoint").and_then(Value::as_str).and_then(|text| Url::parse(text).ok());
-    let Some(url) = server.introspection_url.clone().or(told) else {
-        return report.misfit("no `introspection_endpoint` in the metadata; set `introspection_url`");
-    };
-    let mut form = Serializer::new(String::new());
-    form.append_pair("token", UNKNOWN_TOKEN).append_pair("token_type_hint", "access_token");
-    let authorization = match Authentication::new(own).and_then(|own| own.apply(&mut form, &server.issuer)) {
-        Ok(authorization) => authorization,
-        Err(error) => return report.misfit(format_args!("introspection at {url}: {error}")),
-    };
-    let mut request = http
-        .post(url.clone())
-        .header(ACCEPT, "application/json")
-        .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
-        .body(form.finish());
-    if let Some(authorization) = authorization {
-        request = request.header(AUTHORIZATION, authorization);
-    }
-    let answer = match ask(request).await {
-        Ok(answer) => answer,
-        Err(problem) => {
-            return report
-                .misfit(format_args!("introspection at {url}: {problem}; mend `introspection_url`"));
-        }
-    };
-    match (answer.status, answer.json().get("active")) {
-        (200, Some(Value::Bool(false))) => report.fits(format_args!("introspection as `{}`", own.id)),
-        (200, Some(Value::Bool(true))) => report.misfit(format_args!(
-            "introspection at {url} calls a token active that nobody issued; do not trust this server"
-        )),
-        (400 | 401 | 403, _) => report.misfit(format_args!(
-            "introspection refuses the client `{}` with status {}; check its id, secret and `auth`, and that it may \
-             introspect",
-            own.id, answer.status
-        )),
-        (status, _) => report.misfit(format_args!(
-            "introspection at {url}: status {status} without `active` (RFC 7662 §2.2); mend `introspection_url`"
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::IssuerClient;
     use crate::config::tests::{settings, settings_of};
     use serde_json::json;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -458,6 +423,20 @@ mod tests {
                 "https://as.example/realms/ward/.well-known/openid-configuration",
             ]
         );
+    }
+
+    /// TOK-30.
+    #[test]
+    fn short_keys_are_noted() {
+        let table = [(500, 0), (499, 1), (342, 1)];
+        for (characters, notes) in table {
+            let key = json!({"kty": "RSA", "kid": "k\n1", "n": "A".repeat(characters)});
+            let mut report = Report::default();
+            short_keys(&[key, json!({"kty": "EC", "crv": "P-256"})], &mut report);
+            let text = format!("{report:?}");
+            assert_eq!(text.matches("fewer than 3000").count(), notes, "{text}");
+            assert_eq!(report.misfits(), 0);
+        }
     }
 
     /// TOK-21, TOK-30.

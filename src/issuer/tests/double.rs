@@ -2,7 +2,6 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -13,8 +12,9 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
 
 /// How a path answers.
 #[derive(Clone)]
@@ -38,7 +38,7 @@ pub(super) enum Reply {
 }
 
 pub(super) struct Double {
-    address: SocketAddr,
+    issuer: String,
     inner: Arc<Inner>,
 }
 
@@ -55,14 +55,29 @@ pub(super) struct Asked {
     pub(super) path: String,
     pub(super) authorization: Option<String>,
     pub(super) accept: Option<String>,
+    /// The certificate that the client presented, DER.
+    pub(super) certificate: Option<Vec<u8>>,
     pub(super) body: String,
 }
 
 impl Double {
     /// Starts on a free port of loopback; its metadata names its key set and its introspection endpoint.
     pub(super) async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// The same over TLS, as `localhost`.
+    pub(super) async fn start_tls(tls: rustls::ServerConfig) -> Self {
+        Self::start_with(Some(TlsAcceptor::from(Arc::new(tls)))).await
+    }
+
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let issuer = match tls {
+            Some(_) => format!("https://localhost:{port}"),
+            None => format!("http://127.0.0.1:{port}"),
+        };
         let inner = Arc::new(Inner {
             replies: Mutex::default(),
             asked: Mutex::default(),
@@ -72,18 +87,16 @@ impl Double {
         let serving = Arc::clone(&inner);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
-                let inner = Arc::clone(&serving);
-                let service = service_fn(move |request| answer(Arc::clone(&inner), request));
-                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+                tokio::spawn(serve(Arc::clone(&serving), stream, tls.clone()));
             }
         });
-        let double = Self { address, inner };
+        let double = Self { issuer, inner };
         double.set_metadata(|document| Reply::Answer(200, document));
         double
     }
 
     pub(super) fn issuer(&self) -> String {
-        format!("http://{}", self.address)
+        self.issuer.clone()
     }
 
     pub(super) fn set(&self, path: &'static str, reply: Reply) {
@@ -119,6 +132,11 @@ impl Double {
         self.inner.statuses.lock().unwrap().iter().filter(|told| **told == status).count()
     }
 
+    /// All questions to a path.
+    pub(super) fn asked(&self, path: &str) -> Vec<Asked> {
+        self.inner.asked.lock().unwrap().iter().filter(|asked| asked.path == path).cloned().collect()
+    }
+
     /// The last question.
     pub(super) fn last(&self) -> Asked {
         self.inner.asked.lock().unwrap().last().cloned().unwrap()
@@ -130,7 +148,26 @@ impl Double {
     }
 }
 
-async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+async fn serve(inner: Arc<Inner>, stream: TcpStream, tls: Option<TlsAcceptor>) {
+    let service = |certificate: Option<Vec<u8>>| {
+        service_fn(move |request| answer(Arc::clone(&inner), certificate.clone(), request))
+    };
+    let http = http1::Builder::new();
+    let Some(tls) = tls else {
+        let _ended = http.serve_connection(TokioIo::new(stream), service(None)).await;
+        return;
+    };
+    let Ok(stream) = tls.accept(stream).await else { return };
+    let presented = stream.get_ref().1.peer_certificates().and_then(|chain| chain.first());
+    let certificate = presented.map(|leaf| leaf.to_vec());
+    let _ended = http.serve_connection(TokioIo::new(stream), service(certificate)).await;
+}
+
+async fn answer(
+    inner: Arc<Inner>,
+    certificate: Option<Vec<u8>>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
     let (head, body) = request.into_parts();
     let path = head.uri.path().to_owned();
     let body = String::from_utf8(body.collect().await.unwrap().to_bytes().to_vec()).unwrap();
@@ -139,6 +176,7 @@ async fn answer(inner: Arc<Inner>, request: Request<Incoming>) -> Result<Respons
         path: path.clone(),
         authorization: field("authorization"),
         accept: field("accept"),
+        certificate,
         body: body.clone(),
     };
     inner.asked.lock().unwrap().push(asked);

@@ -101,6 +101,9 @@ async fn unchanged_keys_and_metadata_are_renewed() {
         // Far older than keys may become, if they were not renewed.
         assert_eq!(scene.issuers.status()[0].health, Health::Ready);
         assert_eq!(scene.outcome(&signer).await, "ok", "reply {number}");
+        let figures = scene.issuers.status()[0].figures;
+        assert_eq!(figures.key_fetches, if number < 2 { [1, 18, 0] } else { [19, 0, 0] });
+        assert_eq!(figures.keys_age, Some(Duration::ZERO));
         let conditional = scene.double.with_status(304);
         assert_eq!(conditional, if number < 2 { 36 } else { 0 }, "reply {number}");
         // Another set under another tag is taken, and the old tag is no longer sent.

@@ -60,6 +60,7 @@ async fn attacks_on_the_header() {
         }
         header
     };
+    let published = Signer::hmac(Algorithm::HS256, b"secret", "h1");
     let jwk = json!({"jwk": theirs.jwk()});
     let jku =
         json!({"jku": format!("{}/attacker", double.issuer()), "x5u": format!("{}/x", double.issuer())});
@@ -74,6 +75,21 @@ async fn attacks_on_the_header() {
         ("JWT", ours.sign(&with(json!({"typ": "JWT"})), &claims), "token_type_refused"),
         ("crit", ours.sign(&with(json!({"crit": ["exp"]})), &claims), "token_header_refused"),
         ("path as kid", ours.sign(&with(json!({"kid": "../../dev/null"})), &claims), "token_key_unknown"),
+        ("SQL as kid", ours.sign(&with(json!({"kid": "' UNION SELECT 'k1"})), &claims), "token_key_unknown"),
+        (
+            "key file as kid",
+            theirs.sign(&with(json!({"kid": "/proc/self/environ"})), &claims),
+            "token_key_unknown",
+        ),
+        ("x5c", theirs.sign(&with(json!({"x5c": ["MIIB"]})), &claims), "token_signature_invalid"),
+        ("b64", ours.sign(&with(json!({"crit": ["b64"], "b64": false})), &claims), "token_header_refused"),
+        ("nested", ours.sign(&with(json!({"cty": "JWT"})), &claims), "token_header_refused"),
+        ("symmetric key", ours.sign(&with(json!({"kid": "h1"})), &claims), "token_key_unknown"),
+        (
+            "HMAC by a published secret",
+            published.sign(&published.header(), &claims),
+            "token_algorithm_refused",
+        ),
         ("escape as kid", ours.sign(&with(json!({"kid": "\n\u{1b}[2J"})), &claims), "token_key_unknown"),
         ("key of another kind", ours.sign(&with(json!({"kid": "r1"})), &claims), "token_key_unknown"),
         ("alg of the key differs", rsa.sign(&rsa.header(), &claims), "token_key_unknown"),
@@ -97,7 +113,16 @@ async fn attacks_on_the_signature() {
     let (message, signature) = good.rsplit_once('.').unwrap();
     let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let der = [&[0x30, 0x44, 0x02, 0x20][..], &raw[..32], &[0x02, 0x20], &raw[32..]].concat();
+    // The order of the curve: r = s = n, as good as zero to whoever does not look (CVE-2022-21449).
+    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551".repeat(2);
+    let order: Vec<u8> =
+        (0..64).map(|at| u8::from_str_radix(&order[2 * at..2 * at + 2], 16).unwrap()).collect();
     let public = ours.jwk().to_string();
+    let rsa = Signer::new(Algorithm::RS256, "k1");
+    let modulus = URL_SAFE_NO_PAD.decode(rsa.jwk()["n"].as_str().unwrap()).unwrap();
+    let by_modulus = Signer::hmac(Algorithm::HS256, &modulus, "k1");
+    let point = [&[4][..], &URL_SAFE_NO_PAD.decode(ours.jwk()["x"].as_str().unwrap()).unwrap()].concat();
+    let by_point = Signer::hmac(Algorithm::HS384, &point, "k1");
     let confused = Signer::hmac(Algorithm::HS256, public.as_bytes(), "k1");
     let coordinate = Signer::hmac(Algorithm::HS512, ours.jwk()["x"].as_str().unwrap().as_bytes(), "k1");
     let unsigned = |alg: &str, signature: &str| {
@@ -111,6 +136,11 @@ async fn attacks_on_the_signature() {
         ("ES256 without", unsigned("ES256", ""), "token_signature_invalid"),
         ("signature cut off", format!("{message}."), "token_signature_invalid"),
         ("zeros", format!("{message}.{}", URL_SAFE_NO_PAD.encode([0; 64])), "token_signature_invalid"),
+        ("order", format!("{message}.{}", URL_SAFE_NO_PAD.encode(order)), "token_signature_invalid"),
+        ("modulus as secret", by_modulus.token(&double.issuer()), "token_algorithm_refused"),
+        ("point as secret", by_point.token(&double.issuer()), "token_algorithm_refused"),
+        ("trailing part", format!("{good}."), "token_malformed"),
+        ("encrypted", format!("{good}.AAAA.AAAA"), "token_encrypted"),
         ("DER", format!("{message}.{}", URL_SAFE_NO_PAD.encode(der)), "token_signature_invalid"),
         ("padded", format!("{good}=="), "token_signature_invalid"),
         ("public key as secret", confused.token(&double.issuer()), "token_algorithm_refused"),
