@@ -38,6 +38,7 @@ fn folder(name: &str) -> PathBuf {
     certificate(&folder, "coming", (2030, 2040));
     private(&folder.join("secrets/as"), "s3cret\n");
     private(&folder.join("secrets/empty"), "\n");
+    private(&folder.join("secrets/redis"), "s3cret\n");
     private(&folder.join("secrets/seal.key"), &format!("{}\n", "0badc0de".repeat(8)));
     private(&folder.join("secrets/seal-text.key"), "0123456789abcdef0123456789abcdef");
     private(&folder.join("secrets/seal-zeros.key"), &"\0".repeat(32));
@@ -137,9 +138,10 @@ fn commented_keys_of_the_example_are_real() {
     let folder = folder("commented");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/clients.pem")).expect("copied");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/as-ca.pem")).expect("copied");
+    fs::copy(folder.join("certs/server.pem"), folder.join("certs/redis-ca.pem")).expect("copied");
     // The backend of the example has no TLS.
     let tls = ["#ca = \"certs/backend", "#client_certificate = ", "#client_key"];
-    let unavailable = ["#url", "#otlp", "#[[route]]"];
+    let unavailable = ["#otlp", "#[[route]]"];
     let mut text = String::new();
     for line in EVERY_KEY.lines() {
         let key = line
@@ -158,6 +160,9 @@ fn commented_keys_of_the_example_are_real() {
     assert_eq!(settings.rules.limits.len(), 1);
     assert_eq!(settings.discovery.len(), 21);
     assert!(settings.authorization_servers[0].client.is_some());
+    let shared = settings.shared_state.as_ref().expect("a server that replicas share by");
+    assert_eq!((shared.url.as_str(), shared.database), ("rediss://redis.example:6379/0", 0));
+    assert!(shared.password.is_some() && !format!("{settings:?}").contains("s3cret"));
 }
 
 /// A certificate that ends soon is a warning, one that has ended an error.

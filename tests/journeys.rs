@@ -22,8 +22,12 @@ mod issuer;
 mod proof;
 #[path = "journeys/raw.rs"]
 mod raw;
+#[path = "journeys/redis_server.rs"]
+mod redis_server;
 #[path = "journeys/replicas.rs"]
 mod replicas;
 #[path = "journeys/settings.rs"]
 mod settings;
+#[path = "journeys/sharing.rs"]
+mod sharing;
 mod support;

@@ -14,6 +14,7 @@ mod rules;
 mod seal;
 mod secret;
 mod server;
+mod shared;
 mod unbuilt;
 mod web;
 
@@ -119,7 +120,9 @@ impl Check<'_> {
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());
         let dpop = self.dpop(&file.dpop.unwrap_or_default());
         self.bound_tokens(backend.as_ref(), &dpop);
-        let seal_key = self.seal_key(&file.shared_state.unwrap_or_default());
+        let shared = file.shared_state.unwrap_or_default();
+        let seal_key = self.seal_key(&shared);
+        let shared_state = self.shared_state(&shared);
         Some(Settings {
             profile,
             server: server?,
@@ -132,7 +135,7 @@ impl Check<'_> {
             limits,
             audit,
             seal_key,
-            shared_state: None,
+            shared_state,
             admin,
             telemetry,
             files: std::mem::take(&mut self.files),

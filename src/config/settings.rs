@@ -434,10 +434,12 @@ impl Keys {
 }
 
 /// Where replicas keep what they share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedState {
-    /// `redis://` or `rediss://`, without credentials.
+    /// `redis://` or `rediss://` with a host, without credentials.
     pub url: Url,
+    /// The number of the database, from its path.
+    pub database: u32,
     /// The user of Redis' access list.
     pub username: Option<String>,
     /// The password.
@@ -448,6 +450,8 @@ pub struct SharedState {
     pub prefix: String,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// Whether the key of links and nonces is shared there, too: when no file has it.
+    pub keeps_key: bool,
 }
 
 /// Log level and format.

@@ -20,10 +20,6 @@ impl Check<'_> {
         for key in kinds {
             self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
         }
-        if file.shared_state.as_ref().is_some_and(|shared| shared.url.is_some()) {
-            let mend = "remove it: rate limits are kept by each replica for itself";
-            self.wrong("shared_state.url", LATER, mend);
-        }
         if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
             self.wrong("telemetry.otlp", LATER, "remove it, and read logs and `/metrics`");
         }
