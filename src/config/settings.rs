@@ -497,3 +497,30 @@ impl fmt::Debug for Secret {
         f.write_str("***")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TOK-61: an address is one of them however the socket shows it.
+    #[test]
+    fn addresses_of_trusted_proxies() {
+        let networks = ["10.0.0.0/24", "192.0.2.7/32", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        let header = http::HeaderName::from_static("client-cert");
+        let proxies = TrustedProxies { networks: networks.to_vec(), header };
+        let table = [
+            ("10.0.0.1", true),
+            ("10.0.1.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:10.0.1.1", false),
+            ("2001:db8::1", true),
+            ("2001:db9::1", false),
+            ("::1", false),
+        ];
+        for (address, means) in table {
+            assert_eq!(proxies.contains(address.parse().unwrap()), means, "{address}");
+        }
+    }
+}

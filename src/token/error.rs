@@ -58,7 +58,7 @@ pub enum TokenError {
     #[error("the access token was sent in the query, which is not accepted")]
     TokenInQuery,
     /// TOK-10: neither Bearer nor DPoP.
-    #[error("authorization scheme `{scheme}`: expected `Bearer`")]
+    #[error("authorization scheme `{scheme}`: expected `Bearer` or `DPoP`")]
     SchemeUnsupported {
         /// The scheme that was sent.
         scheme: Quoted,
