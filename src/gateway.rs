@@ -3,6 +3,7 @@
 //! [`Route`] is the pure part, shared with `explain`; [`Gateway`] adds the three waits: for the issuer, for the client's
 //! body and for the backend. Every answer is written down before it leaves.
 
+mod access;
 mod body;
 mod documents;
 mod fields;

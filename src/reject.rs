@@ -59,6 +59,17 @@ pub enum BackendFault {
     /// What came back is no HTTP.
     #[error("the backend's answer is broken: {0}")]
     Broken(String),
+    /// The authorization server gives no token for this user, so the backend gives nothing (RFC 8693 §2.2.2).
+    #[error("{0}")]
+    ExchangeRefused(String),
+    /// The credentials that it wants cannot be had now.
+    #[error("{cause}")]
+    NoCredentials {
+        /// Why.
+        cause: String,
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// As many requests wait for it as may.
     #[error("too many requests wait for the backend")]
     Overloaded,
@@ -170,6 +181,8 @@ impl Rejection {
         match self {
             Self::AuditUnavailable => "audit_unavailable",
             Self::Backend(BackendFault::Broken(_)) => "backend_broken",
+            Self::Backend(BackendFault::ExchangeRefused(_)) => "token_exchange_refused",
+            Self::Backend(BackendFault::NoCredentials { .. }) => "backend_credentials_unavailable",
             Self::Backend(BackendFault::Overloaded) => "overloaded",
             Self::Backend(BackendFault::Timeout) => "backend_timeout",
             Self::Backend(BackendFault::TooLarge(_)) => "answer_too_large",
@@ -217,10 +230,12 @@ impl Rejection {
         const SOON: Duration = Duration::from_secs(5);
         match self {
             Self::Unauthenticated(error) => error.retry_after(),
-            Self::Throttled { retry_after } => Some(*retry_after),
+            Self::Backend(BackendFault::NoCredentials { retry_after, .. })
+            | Self::Throttled { retry_after } => Some(*retry_after),
             Self::AuditUnavailable | Self::Backend(BackendFault::Overloaded) => Some(SOON),
             Self::Backend(
                 BackendFault::Broken(_)
+                | BackendFault::ExchangeRefused(_)
                 | BackendFault::Timeout
                 | BackendFault::TooLarge(_)
                 | BackendFault::Unreachable(_),
@@ -339,6 +354,14 @@ fn backend_words(fault: &BackendFault) -> Words {
         BackendFault::Broken(_) => {
             (StatusCode::BAD_GATEWAY, "exception", "The FHIR server's answer could not be read.")
         }
+        BackendFault::ExchangeRefused(_) => {
+            (StatusCode::FORBIDDEN, "forbidden", "The FHIR server is not open to this user of this app.")
+        }
+        BackendFault::NoCredentials { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "transient",
+            "The gateway cannot authenticate to the FHIR server now. Try again later.",
+        ),
         BackendFault::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, "transient", "Too many requests are waiting. Try again later.")
         }

@@ -125,8 +125,23 @@ pub struct Unless {
 pub enum Credentials {
     /// The client's own token.
     Client,
+    /// A token that the gateway got for the client's user.
+    Exchanged,
     /// The gateway's, or none.
     Gateway,
+}
+
+impl Credentials {
+    /// Whether a refusal with this status says something to the client. Its scopes were found to be enough, so otherwise the
+    /// backend means the gateway.
+    fn tell_the_client(self, refusal: StatusCode) -> bool {
+        match self {
+            Self::Client => matches!(refusal, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN),
+            // 401 is about a token that the client has never seen, 403 about its user.
+            Self::Exchanged => refusal == StatusCode::FORBIDDEN,
+            Self::Gateway => false,
+        }
+    }
 }
 
 /// How an answer must be handled, told by its head.

@@ -44,8 +44,8 @@ pub enum UpstreamError {
     /// The answer ended before its announced end.
     #[error("the backend's answer broke off: {0}")]
     Truncated(String),
-    /// The client's own token cannot be forwarded because there is none.
-    #[error("there is no client token to forward")]
+    /// The backend wants a token, and there is none.
+    #[error("there is no token to send")]
     WithoutToken,
 }
 
@@ -58,6 +58,16 @@ pub enum UpstreamSetup {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
+        cause: String,
+    },
+    /// The gateway's own certificate or its key cannot be used.
+    #[error(
+        "`backend.client_certificate` is `{path}`: {cause}; expected a PEM chain, and its key in `client_key`"
+    )]
+    Certificate {
+        /// The certificate's file.
+        path: std::path::PathBuf,
+        /// What is wrong with it or its key.
         cause: String,
     },
     /// The backend's URL or credentials cannot be expressed in HTTP.

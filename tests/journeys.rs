@@ -6,10 +6,14 @@
 mod backend;
 #[path = "journeys/bound.rs"]
 mod bound;
+#[path = "journeys/credentials.rs"]
+mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
 #[path = "journeys/dpop.rs"]
 mod dpop;
+#[path = "journeys/guard.rs"]
+mod guard;
 #[path = "journeys/hostile.rs"]
 mod hostile;
 #[path = "journeys/house.rs"]
@@ -22,8 +26,14 @@ mod issuer;
 mod proof;
 #[path = "journeys/raw.rs"]
 mod raw;
+#[path = "journeys/redis_server.rs"]
+mod redis_server;
 #[path = "journeys/replicas.rs"]
 mod replicas;
 #[path = "journeys/settings.rs"]
 mod settings;
+#[path = "journeys/sharing.rs"]
+mod sharing;
 mod support;
+#[path = "journeys/together.rs"]
+mod together;

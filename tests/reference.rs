@@ -7,6 +7,8 @@
 //! words in them.
 #![cfg(test)]
 
+#[path = "reference/bound.rs"]
+mod bound;
 #[path = "reference/confined.rs"]
 mod confined;
 #[path = "reference/confined_changes.rs"]
@@ -23,10 +25,20 @@ mod granular;
 mod house;
 #[path = "reference/interactions.rs"]
 mod interactions;
+#[path = "reference/introspection.rs"]
+mod introspection;
 #[path = "reference/operations.rs"]
 mod operations;
 #[path = "reference/outages.rs"]
 mod outages;
+#[path = "reference/outbound.rs"]
+mod outbound;
+#[path = "support/proof.rs"]
+mod proof;
+#[path = "reference/revocation.rs"]
+mod revocation;
+#[path = "reference/rotation.rs"]
+mod rotation;
 #[path = "reference/row.rs"]
 mod row;
 #[path = "reference/searches.rs"]
@@ -51,11 +63,17 @@ use stack::Stack;
 /// A part of the test: sends requests and writes down what is wrong.
 type Part = for<'a> fn(&'a mut House<'_>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-const PARTS: [(&str, Part); 17] = [
+const PARTS: [(&str, Part); 23] = [
     ("documents", |house| Box::pin(documents::all(house))),
     ("tokens", |house| Box::pin(tokens::accepted(house))),
     ("tokens refused", |house| Box::pin(tokens::refused(house))),
     ("token expiry", |house| Box::pin(tokens::expiry(house))),
+    ("bound tokens", |house| Box::pin(bound::all(house))),
+    ("introspection", |house| Box::pin(introspection::all(house))),
+    ("revocation", |house| Box::pin(revocation::all(house))),
+    ("rotation of keys", |house| Box::pin(rotation::all(house))),
+    ("client credentials", |house| Box::pin(outbound::own(house))),
+    ("token exchange", |house| Box::pin(outbound::exchanged(house))),
     ("interactions", |house| Box::pin(interactions::all(house))),
     ("writes", |house| Box::pin(writes::all(house))),
     ("operations", |house| Box::pin(operations::all(house))),

@@ -12,12 +12,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, ends, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::{IssuerClientAuth, Settings};
+use crate::config::Settings;
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey};
 use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
@@ -46,7 +46,8 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
         let seen = fingerprint(config, &settings);
         let house = House::open(settings, stop.clone()).await?;
-        let watching = tokio::spawn(watch(config.to_owned(), house.running(), hangup, seen));
+        let watching = watch(config.to_owned(), house.running(), hangup, seen);
+        let watching = tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
         watching.abort();
@@ -91,8 +92,10 @@ pub(super) struct House {
 pub(super) struct Running {
     front: Arc<Front>,
     certificates: Option<Arc<CertificateStore>>,
-    /// The same through reloads. Its keys are those of the process, for when no file has any.
+    /// The same through reloads.
     lasting: Lasting,
+    /// The key of links and nonces, as the first gateway was built with it.
+    key: tokio::sync::watch::Receiver<SharedKey>,
     tasks: parking::Slot,
 }
 
@@ -138,10 +141,14 @@ impl House {
             None => None,
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
-        let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
+        // A link that is sealed before the replicas' common key is known opens here only.
+        shared.settled().await;
+        let key = shared.key();
+        let lasting = Lasting { ledger, metrics, shared };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
-        let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
+        let running =
+            Arc::new(Running { front, certificates, lasting, key, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
     }
 
@@ -215,6 +222,10 @@ impl Running {
             let stop = stop.clone();
             async move { issuers.keep_fresh(stop).await }
         });
+        tokio::spawn({
+            let (gateway, stop) = (Arc::clone(&gateway), stop.clone());
+            async move { gateway.keep_access(stop).await }
+        });
         tokio::spawn(async move {
             while !stop.is_cancelled() {
                 gateway.refresh_documents().await;
@@ -245,7 +256,7 @@ impl Running {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let tls = settings.server.tls.clone();
+        let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
         let replaced =
             Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
@@ -256,6 +267,9 @@ impl Running {
         });
         match replaced {
             Ok(gateway) => {
+                if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
+                    tracing::error!(%error, "shared state not reloaded; the old one stays in force");
+                }
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
@@ -273,6 +287,24 @@ impl Running {
             tracing::error!(%error, "certificates not reloaded; the old ones stay in force");
         }
         self.show_expiry();
+    }
+}
+
+impl Running {
+    /// Makes links and nonces with the key that the replicas have agreed upon; those of the key before go on.
+    fn rekey(&self) {
+        let before = self.front.gateway();
+        if before.settings().seal_key.is_some() {
+            return;
+        }
+        match Gateway::new(before.settings().clone(), &self.lasting, Some(&before)) {
+            Ok(gateway) => {
+                self.front.replace(gateway);
+                self.tend();
+                tracing::info!("another key of links and nonces is shared; it is taken over");
+            }
+            Err(error) => tracing::error!(%error, "the shared key of links and nonces is not taken over"),
+        }
     }
 }
 
@@ -311,10 +343,12 @@ impl Readiness for Ready {
             .filter(|status| status.health == Health::Away)
             .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        vec![
+        let own = gateway.access_amiss().map(|amiss| Check { name: "backend credentials", amiss });
+        let always = [
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
-        ]
+        ];
+        always.into_iter().chain(own).collect()
     }
 
     fn measure(&self) {
@@ -328,6 +362,14 @@ impl Readiness for Ready {
             };
             self.0.lasting.metrics.issuer(&status.issuer, &figures);
         }
+        if let Some(status) = self.0.lasting.shared.status() {
+            self.0.lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
+        }
+    }
+
+    fn weaknesses(&self) -> Vec<Check> {
+        let status = self.0.lasting.shared.status();
+        status.map(|status| Check { name: "shared_state", amiss: status.amiss }).into_iter().collect()
     }
 }
 
@@ -353,6 +395,7 @@ async fn watch(
         }
     };
     let mut watched = BTreeSet::new();
+    let mut key = running.key.clone();
     loop {
         let gateway = running.front.gateway();
         watch_folders(&mut watcher, &mut watched, folders(&config, gateway.settings()));
@@ -370,6 +413,7 @@ async fn watch(
                 seen = fingerprint(&config, running.front.gateway().settings());
                 running.reload(&config);
             }
+            Ok(()) = key.changed() => running.rekey(),
             Some(()) = changes.recv() => {
                 // Other files in the folder change too; only ours matter.
                 tokio::time::sleep(SETTLE).await;
@@ -409,12 +453,8 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     }
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    for server in &settings.authorization_servers {
-        files.extend(server.ca.clone());
-        if let Some(IssuerClientAuth::Tls(own)) = server.client.as_ref().map(|client| &client.auth) {
-            files.extend([own.certificate.clone(), own.key.clone()]);
-        }
-    }
+    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
+    files.extend(settings.files.iter().cloned());
     files
 }
 

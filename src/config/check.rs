@@ -3,6 +3,7 @@
 //! Each part returns what it could make and leaves its complaints in [`Check`]; only when there is none are the parts put
 //! together. A key that already has a complaint is treated as absent, with its default.
 
+mod backend;
 mod certificate;
 mod client;
 mod discovery;
@@ -14,6 +15,7 @@ mod rules;
 mod seal;
 mod secret;
 mod server;
+mod shared;
 mod unbuilt;
 mod web;
 
@@ -48,6 +50,7 @@ impl Settings {
             writings: shaped.writings,
             complaints: shaped.complaints,
             warnings: Vec::new(),
+            files: Vec::new(),
         };
         let settings = check.settings(file);
         check.complaints.sort_by_key(|complaint| complaint.place);
@@ -77,6 +80,8 @@ struct Check<'a> {
     writings: Writings,
     complaints: Vec<Complaint>,
     warnings: Vec<Complaint>,
+    /// The files that were read.
+    files: Vec<PathBuf>,
 }
 
 impl Check<'_> {
@@ -88,7 +93,7 @@ impl Check<'_> {
         };
         let scopes = file.scopes.unwrap_or_default();
         let reader = Reader {
-            version: server::version(file.backend.as_ref()),
+            version: backend::version(file.backend.as_ref()),
             v1: scopes.v1.unwrap_or(profile == settings::Profile::Smart),
         };
         let server = file.server.and_then(|server| self.server(server, profile));
@@ -115,7 +120,10 @@ impl Check<'_> {
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());
         let dpop = self.dpop(&file.dpop.unwrap_or_default());
-        let seal_key = self.seal_key(&file.shared_state.unwrap_or_default());
+        self.bound_tokens(backend.as_ref(), &dpop);
+        let shared = file.shared_state.unwrap_or_default();
+        let seal_key = self.seal_key(&shared);
+        let shared_state = self.shared_state(&shared);
         Some(Settings {
             profile,
             server: server?,
@@ -128,9 +136,10 @@ impl Check<'_> {
             limits,
             audit,
             seal_key,
-            shared_state: None,
+            shared_state,
             admin,
             telemetry,
+            files: std::mem::take(&mut self.files),
         })
     }
 

@@ -110,9 +110,10 @@ pub struct Tls {
     pub client_certificates: Option<ClientCertificates>,
     /// PEM file with the CAs of client certificates; needed unless `client_certificates = "off"`.
     pub client_ca: Option<PathBuf>,
-    /// PEM file with the revocation lists of these CAs; re-read on change. Default: none.
+    /// PEM file with the revocation lists of these CAs, one of each; re-read on change. A certificate of which no list in force
+    /// speaks is refused. Default: none.
     pub client_crl: Option<PathBuf>,
-    /// DER file with the OCSP response that is stapled; re-read on change. Default: none.
+    /// DER file with the OCSP response that is stapled; re-read on change, left out when it is past its time. Default: none.
     pub ocsp: Option<PathBuf>,
     /// Protocol versions, suites and groups. Default: `modern`; with `profile = "isik"`: `bsi-tr-02102-2`.
     pub suites: Option<Suites>,
@@ -124,7 +125,7 @@ pub struct Tls {
 pub enum ClientCertificates {
     /// Never asked for.
     Off,
-    /// Asked for; a client without one is served, and self-signed ones serve RFC 8705 binding.
+    /// Asked for; a client without one is served, and one that the client issued itself serves RFC 8705 binding.
     Optional,
     /// A client without one is refused at the handshake.
     Required,
@@ -403,7 +404,7 @@ pub enum Sink {
 #[serde(deny_unknown_fields)]
 pub struct SharedState {
     /// A Redis or Valkey server for replay memory, nonces, sealing keys, revocations and rate limits, e.g.
-    /// `redis://127.0.0.1:6379/0`, or `rediss://` for TLS; without a password in it. Absent: kept in this process.
+    /// `rediss://redis.example:6379/0`, or `redis://` without TLS; no password in it. Absent: kept in this process.
     pub url: Option<String>,
     /// The user of Redis' access list. Default: the default user.
     pub username: Option<String>,
@@ -418,7 +419,8 @@ pub struct SharedState {
     /// Longest wait for an answer of Redis. Default: `500ms`.
     pub timeout: Option<Period>,
     /// File with the key of the sealed page links: 32 bytes raw, as 64 hexadecimal digits or as base64; read again when it
-    /// changes. With it links outlive a restart and open at every replica. Default: random at start.
+    /// changes. With it links outlive a restart and open at every replica. Default: what replicas agree upon through `url`,
+    /// or else random at start.
     pub seal_key_file: Option<PathBuf>,
 }
 

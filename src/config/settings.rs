@@ -72,6 +72,8 @@ pub struct Settings {
     pub admin: Option<SocketAddr>,
     /// Log level and format.
     pub telemetry: Telemetry,
+    /// Every file that was read for this, secrets among them; read again when one changes.
+    pub files: Vec<PathBuf>,
 }
 
 /// Which set of defaults was chosen.
@@ -201,7 +203,7 @@ pub enum BackendCredentials {
 }
 
 /// How a token for the backend is asked for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokenRequest {
     /// The token endpoint.
     pub token_url: Url,
@@ -429,13 +431,22 @@ impl Keys {
         let seal = Arc::new(SealKey::new(secret)?);
         Some(Self { seal, nonce: Arc::new(NonceKey::new(secret)) })
     }
+
+    /// The same, where what was made with a secret before is still accepted.
+    #[must_use]
+    pub fn succeeding(secret: &[u8; 32], former: &[u8; 32]) -> Option<Self> {
+        let seal = Arc::new(SealKey::new(secret)?.succeeding(former)?);
+        Some(Self { seal, nonce: Arc::new(NonceKey::new(secret).succeeding(former)) })
+    }
 }
 
 /// Where replicas keep what they share.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedState {
-    /// `redis://` or `rediss://`, without credentials.
+    /// `redis://` or `rediss://` with a host, without credentials.
     pub url: Url,
+    /// The number of the database, from its path.
+    pub database: u32,
     /// The user of Redis' access list.
     pub username: Option<String>,
     /// The password.
@@ -446,6 +457,8 @@ pub struct SharedState {
     pub prefix: String,
     /// Longest wait for an answer.
     pub timeout: Duration,
+    /// Whether the key of links and nonces is shared there, too: when no file has it.
+    pub keeps_key: bool,
 }
 
 /// Log level and format.
@@ -489,5 +502,32 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// TOK-61: an address is one of them however the socket shows it.
+    #[test]
+    fn addresses_of_trusted_proxies() {
+        let networks = ["10.0.0.0/24", "192.0.2.7/32", "2001:db8::/32"].map(|text| text.parse().unwrap());
+        let header = http::HeaderName::from_static("client-cert");
+        let proxies = TrustedProxies { networks: networks.to_vec(), header };
+        let table = [
+            ("10.0.0.1", true),
+            ("10.0.1.1", false),
+            ("192.0.2.7", true),
+            ("192.0.2.8", false),
+            ("::ffff:10.0.0.1", true),
+            ("::ffff:10.0.1.1", false),
+            ("2001:db8::1", true),
+            ("2001:db9::1", false),
+            ("::1", false),
+        ];
+        for (address, means) in table {
+            assert_eq!(proxies.contains(address.parse().unwrap()), means, "{address}");
+        }
     }
 }

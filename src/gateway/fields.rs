@@ -6,11 +6,10 @@ use http::header::{
 };
 use http::{HeaderMap, Version};
 
-use crate::config::{BackendCredentials, IdentityHeaders, Settings};
+use crate::config::{IdentityHeaders, Settings};
 use crate::discovery::cors::{self, Origins};
 use crate::token::Grant;
-use crate::upstream::UpstreamError;
-use crate::upstream::headers::{Forwarded, Ours, PSEUDONYM, credentials};
+use crate::upstream::headers::{Forwarded, Ours, PSEUDONYM};
 
 /// How an answer came to be, as far as its fields tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,17 +54,14 @@ pub fn decorate(
     }
 }
 
-/// What the gateway tells the backend about a request.
-///
-/// # Errors
-/// When the configured credentials cannot be sent.
+/// What the gateway tells the backend about a request; what it authenticates with is not among it.
 pub fn ours(
     settings: &Settings,
     head: &http::request::Parts,
     grant: Option<&Grant>,
     peer: std::net::IpAddr,
     request_id: &str,
-) -> Result<Ours, UpstreamError> {
+) -> Ours {
     let authority = settings.server.public_url.authority();
     let forwarded = HeaderValue::from_str(authority).ok().map(|host| Forwarded {
         client: peer,
@@ -76,42 +72,42 @@ pub fn ours(
             "https"
         }),
     });
-    Ok(Ours {
-        authorization: backend_credentials(settings, head, grant)?,
+    Ours {
+        authorization: None,
         identity: grant.map(|grant| identity(&settings.backend.identity_headers, grant)).unwrap_or_default(),
         request_id: HeaderValue::from_str(request_id).ok(),
         traceparent: traceparent(&head.headers),
         forwarded,
         received: if head.version == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 },
-    })
-}
-
-/// Public documents are fetched without anybody's token.
-fn backend_credentials(
-    settings: &Settings,
-    head: &http::request::Parts,
-    grant: Option<&Grant>,
-) -> Result<Option<HeaderValue>, UpstreamError> {
-    if grant.is_none() && matches!(settings.backend.credentials, BackendCredentials::Forward) {
-        return Ok(None);
     }
-    credentials(&settings.backend.credentials, head.headers.get(http::header::AUTHORIZATION))
 }
 
 /// Who is asking, in the header fields that the configuration names (HTTP-12).
 fn identity(names: &IdentityHeaders, grant: &Grant) -> Vec<(HeaderName, HeaderValue)> {
-    let scopes: Vec<_> = grant.scopes().granted().iter().map(crate::scope::Scope::written).collect();
     let user = grant.fhir_user().map(ToString::to_string).or_else(|| grant.subject().map(str::to_owned));
+    let scopes = grant.scopes().granted().iter().map(crate::scope::Scope::written);
+    // RFC 6749 §3.3: a scope is visible ASCII, and a space stands between two.
+    let scopes: Vec<_> = scopes.filter(|scope| scope.bytes().all(|b| b.is_ascii_graphic())).collect();
     let told = [
-        (&names.user, user),
-        (&names.patient, grant.patient().map(str::to_owned)),
-        (&names.client, grant.client().map(str::to_owned)),
+        (&names.user, user.as_deref().map(one_word)),
+        (&names.patient, grant.patient().map(one_word)),
+        (&names.client, grant.client().map(one_word)),
         (&names.scopes, Some(scopes.join(" "))),
     ];
     told.into_iter()
         .filter_map(|(name, value)| Some((name.clone()?, HeaderValue::from_str(&value?).ok()?)))
+        .filter(|(_, value)| !value.is_empty())
         .collect()
 }
+
+/// What a claim says, in a form that two readers of a header field cannot read as two things, nor two claims as one:
+/// whatever is not visible ASCII is percent-encoded (RFC 3986 §2.1), and so are `%` itself and the comma, which parts the
+/// values of a list (RFC 9110 §5.6.1). Ids and URLs of FHIR stay as they are.
+fn one_word(claim: &str) -> String {
+    percent_encoding::utf8_percent_encode(claim, SPECIAL).to_string()
+}
+
+const SPECIAL: &percent_encoding::AsciiSet = &percent_encoding::CONTROLS.add(b' ').add(b'%').add(b',');
 
 /// A W3C trace context in its one valid form, or none.
 fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
@@ -125,6 +121,28 @@ fn traceparent(headers: &HeaderMap) -> Option<HeaderValue> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// HTTP-12: no claim becomes another header, another value, or the value of another claim.
+    #[test]
+    fn claims_in_headers() {
+        let table = [
+            ("Practitioner/prac-1", "Practitioner/prac-1"),
+            ("https://fhir.example/Patient/1|x", "https://fhir.example/Patient/1|x"),
+            ("ann@example.org", "ann@example.org"),
+            ("Ann M\u{fc}ller", "Ann%20M%C3%BCller"),
+            ("a\r\nX-Scopes: system/*.cruds", "a%0D%0AX-Scopes:%20system/*.cruds"),
+            ("a\0b\tc\u{7f}", "a%00b%09c%7F"),
+            (" admin", "%20admin"),
+            ("%20admin", "%2520admin"),
+            ("x, admin", "x%2C%20admin"),
+            ("\u{202e}nimda", "%E2%80%AEnimda"),
+            ("", ""),
+        ];
+        for (claim, sent) in table {
+            assert_eq!(one_word(claim), sent, "{claim:?}");
+            assert!(HeaderValue::from_str(sent).is_ok_and(|value| value.to_str().is_ok()), "{sent}");
+        }
+    }
 
     /// A trace context is passed on only in its valid form.
     #[test]

@@ -2,6 +2,7 @@
 
 mod caller;
 mod inquire;
+mod send;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,7 +16,9 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
 
+use super::access::{Access, Errand};
 use super::body::ResponseBody;
 use super::documents::{Documents, Freshness, Place};
 use super::fields::{self, Content};
@@ -29,13 +32,13 @@ use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
 use crate::listener::{Connection, Refusal, Service};
+use crate::oauth::CallError;
 use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey, Turn};
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
-use crate::upstream::headers::Ours;
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
 
 /// Most times that a decision may ask for more facts: the Binary of a document of a patient is three.
@@ -53,6 +56,7 @@ pub struct Gateway {
     route: Route,
     issuers: Arc<Issuers>,
     upstream: Upstream,
+    access: Access,
     documents: Documents,
     limiter: Option<DefaultKeyedRateLimiter<String>>,
     challenge: Challenge,
@@ -67,13 +71,11 @@ pub struct Gateway {
 /// What outlives a gateway: one is built anew with every reload.
 #[derive(Debug, Clone)]
 pub struct Lasting {
-    /// Keys, for when the settings name none.
-    pub keys: Keys,
     /// Where events are recorded.
     pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Metrics,
-    /// What replicas share.
+    /// What replicas share; has the key of links and nonces, for when the settings name none.
     pub shared: Arc<Shared>,
 }
 
@@ -83,6 +85,12 @@ pub enum GatewayError {
     /// A base cannot be looked for in bodies.
     #[error(transparent)]
     Base(#[from] BadBase),
+    /// The key of links and nonces cannot be used.
+    #[error("the cipher for page links is not available")]
+    Cipher,
+    /// The gateway's credentials at the token endpoint of the backend's tokens cannot be used.
+    #[error("`backend.credentials` cannot be used: {0}")]
+    Credentials(#[from] CallError),
     /// An issuer's client cannot be made.
     #[error(transparent)]
     Issuer(#[from] IssuerError),
@@ -98,21 +106,21 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens is taken over
-    /// where it still holds.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens, and the tokens that
+    /// it has for the backend, are taken over where that still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
-        let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
+        let keys = keys(&settings, &lasting.shared).ok_or(GatewayError::Cipher)?;
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         let credentials = match settings.backend.credentials {
             BackendCredentials::Forward => Credentials::Client,
+            BackendCredentials::TokenExchange(_) => Credentials::Exchanged,
             BackendCredentials::Basic { .. }
             | BackendCredentials::Bearer { .. }
             | BackendCredentials::ClientCredentials(_)
-            | BackendCredentials::TokenExchange(_)
             | BackendCredentials::None => Credentials::Gateway,
         };
         let route = Route::new(rules, Arc::clone(&keys.seal), credentials)?;
@@ -124,9 +132,11 @@ impl Gateway {
             proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
         let known = before.map(|before| before.issuers.as_ref());
+        let issuers = Issuers::new(&settings.authorization_servers, &reading, known)?;
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
+            issuers: Arc::new(issuers.heeding(Arc::clone(&lasting.shared))),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
+            access: Access::new(&settings.backend.credentials, before.map(|before| &before.access))?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
             route,
@@ -140,6 +150,17 @@ impl Gateway {
                 .time_to_live(CONTEXTS.1)
                 .build(),
         })
+    }
+
+    /// Keeps the gateway's own token for the backend fresh, if it has one, until told to stop.
+    pub async fn keep_access(&self, stop: CancellationToken) {
+        self.access.keep_fresh(stop).await;
+    }
+
+    /// Whether something is amiss with the gateway's own token for the backend; `None` when it needs none.
+    #[must_use]
+    pub fn access_amiss(&self) -> Option<Option<String>> {
+        self.access.amiss()
     }
 
     /// The settings in force.
@@ -274,7 +295,7 @@ impl Gateway {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
         record.caller(grant);
-        self.throttle(grant)?;
+        self.throttle(grant).await?;
         self.route.before_body(&question, &caller)?;
         let body = self.read(&question, body, record).await?;
         let passage = self.pass(question, body, &caller, (head, record)).await?;
@@ -284,24 +305,12 @@ impl Gateway {
             let released = release::refused_batch(&passage.duties, &self.route.terms(&passage, now));
             return Ok(whole(released.into_parts(), Content::Plain));
         };
-        let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
-            .map_err(fault)?;
+        let errand = self.errand(head, Some(grant), record);
         if let Some(union) = release::Union::of(&passage.duties) {
-            return self.unite(union, &passage, (&ours, record)).await;
+            return self.unite(union, &passage, (&errand, record)).await;
         }
-        let started = std::time::Instant::now();
-        let response = self.upstream.forward(outbound, &ours).await;
-        match response {
-            Ok(response) => {
-                self.lasting.metrics.backend_answered(started.elapsed());
-                self.check(response, passage, (&ours, record)).await
-            }
-            Err(error) => {
-                let rejection = fault(error);
-                self.lasting.metrics.backend_failed(rejection.reason_id());
-                Err(rejection)
-            }
-        }
+        let response = self.send(outbound, &errand).await?;
+        self.check(response, passage, (&errand, record)).await
     }
 
     /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
@@ -313,12 +322,19 @@ impl Gateway {
         Ok(())
     }
 
-    fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+    /// What this replica lets pass alone is counted with what the others do, as far as the count can be had.
+    async fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
+        let (Some(limiter), Some(rate)) = (&self.limiter, self.settings.limits.requests_per_client) else {
+            return Ok(());
+        };
         let client = format!("{} {}", grant.issuer().unwrap_or(""), grant.client().unwrap_or(""));
         limiter.check_key(&client).map_err(|until| Rejection::Throttled {
             retry_after: until.wait_time_from(DefaultClock::default().now()),
-        })
+        })?;
+        match self.lasting.shared.take(&client, rate).await {
+            Turn::Later(retry_after) => Err(Rejection::Throttled { retry_after }),
+            Turn::Now | Turn::Unknown => Ok(()),
+        }
     }
 
     /// The client's body, bounded, and only for interactions that have one.
@@ -349,7 +365,7 @@ impl Gateway {
         &self,
         response: Response<UpstreamBody>,
         mut passage: Passage,
-        (ours, record): (&Ours, &mut Record),
+        (errand, record): (&Errand, &mut Record),
     ) -> Result<Answered, Rejection> {
         let (head, body) = response.into_parts();
         let terms = self.route.terms(&passage, record.now());
@@ -373,7 +389,7 @@ impl Gateway {
         record.answer(&answer);
         let questions = release::questions(&answer, &passage.duties, &terms);
         if !questions.is_empty() {
-            self.gather(questions, ours, &mut passage.facts).await?;
+            self.gather(questions, errand, &mut passage.facts).await?;
         }
         let terms = self.route.terms(&passage, record.now());
         let released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
@@ -422,9 +438,8 @@ impl Gateway {
             return Err(wrong());
         };
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
-        let ours =
-            fields::ours(&self.settings, head, None, record.peer(), record.request_id()).map_err(fault)?;
-        let response = self.upstream.forward(outbound, &ours).await.map_err(fault)?;
+        let errand = self.errand(head, None, record);
+        let response = self.send(outbound, &errand).await?;
         let (answer, body) = response.into_parts();
         if answer.status != StatusCode::OK {
             return Err(Rejection::Withheld(release::Withheld::BackendFailed(answer.status)));
@@ -528,6 +543,15 @@ fn whole((status, headers, body): (StatusCode, HeaderMap, Bytes), content: Conte
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Answered { response, content }
+}
+
+/// The keys of links and nonces: those of the file, or those that replicas share.
+fn keys(settings: &Settings, shared: &Shared) -> Option<Keys> {
+    if let Some(file) = &settings.seal_key {
+        return Some(file.keys.clone());
+    }
+    let SharedKey { secret, former } = shared.key().borrow().clone();
+    former.map_or_else(|| Keys::new(&secret), |former| Keys::succeeding(&secret, &former))
 }
 
 fn limiter(rate: Rate) -> Option<DefaultKeyedRateLimiter<String>> {

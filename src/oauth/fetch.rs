@@ -1,6 +1,7 @@
 //! Calls to one authorization server: TLS, deadline, size limit, no redirects.
 
 use std::error::Error;
+use std::fmt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -135,7 +136,7 @@ impl Fetcher {
             if conditional && answer.status() == StatusCode::NOT_MODIFIED {
                 return Ok(Fetched::Unchanged(terms));
             }
-            Ok(Fetched::Body(body(answer, url).await?, terms))
+            Ok(Fetched::Body(reply(answer, url).await?.granted(url)?, terms))
         };
         self.in_time(call, url).await
     }
@@ -150,6 +151,19 @@ impl Fetcher {
         form: String,
         credentials: Option<HeaderValue>,
     ) -> Result<Vec<u8>, CallError> {
+        self.ask(url, form, credentials).await?.granted(url)
+    }
+
+    /// Any answer to a form that is posted: token endpoints say in the body why they refuse (RFC 6749 §5.2).
+    ///
+    /// # Errors
+    /// See [`CallError`].
+    pub async fn ask(
+        &self,
+        url: &Url,
+        form: String,
+        credentials: Option<HeaderValue>,
+    ) -> Result<Reply, CallError> {
         check_address(url)?;
         let mut request = self
             .client
@@ -164,12 +178,12 @@ impl Fetcher {
         let call = async {
             let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
             let found = media_type(answer.headers());
-            let body = body(answer, url).await?;
-            if self.expects != Media::Json && found != expected {
+            let reply = reply(answer, url).await?;
+            if reply.status == StatusCode::OK && self.expects != Media::Json && found != expected {
                 let found = Quoted::new(&found);
                 return Err(CallError::MediaType { url: url.to_string(), found, expected });
             }
-            Ok(body)
+            Ok(reply)
         };
         self.in_time(call, url).await
     }
@@ -184,14 +198,37 @@ impl Fetcher {
     }
 }
 
-/// The body of a 200 answer, up to a limit.
-async fn body(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
-    let status = answer.status();
-    if status != StatusCode::OK {
-        let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
-        let retry_after = if busy { retry_after(answer.headers()) } else { None };
-        return Err(CallError::Status { url: url.to_string(), status: status.as_u16(), retry_after });
+/// An answer, whatever its status. `Debug` shows no body: it may hold a token.
+pub struct Reply {
+    /// Its status.
+    pub status: StatusCode,
+    /// Its body.
+    pub body: Vec<u8>,
+    /// When a busy server wants to be asked again.
+    pub retry_after: Option<Duration>,
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).finish_non_exhaustive()
     }
+}
+
+impl Reply {
+    fn granted(self, url: &Url) -> Result<Vec<u8>, CallError> {
+        if self.status != StatusCode::OK {
+            let (status, retry_after) = (self.status.as_u16(), self.retry_after);
+            return Err(CallError::Status { url: url.to_string(), status, retry_after });
+        }
+        Ok(self.body)
+    }
+}
+
+/// The whole answer, up to a limit.
+async fn reply(mut answer: Response, url: &Url) -> Result<Reply, CallError> {
+    let status = answer.status();
+    let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE].contains(&status);
+    let retry_after = if busy { retry_after(answer.headers()) } else { None };
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.map_err(|error| unreachable(url, &error))? {
         if body.len().saturating_add(piece.len()) > MAX_ANSWER_BYTES {
@@ -199,7 +236,7 @@ async fn body(mut answer: Response, url: &Url) -> Result<Vec<u8>, CallError> {
         }
         body.extend_from_slice(&piece);
     }
-    Ok(body)
+    Ok(Reply { status, body, retry_after })
 }
 
 /// The media type without parameters; empty when there is none.

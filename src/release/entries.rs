@@ -3,9 +3,7 @@
 
 use http::StatusCode;
 
-use super::{
-    Case, Credentials, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links, reached,
-};
+use super::{Case, Fate, Released, Terms, Withheld, bundle, faults, fields, judge, links, reached};
 use crate::fhir::outcome::sentence;
 use crate::fhir::outline::{Bundle, Edits, Entry, EntryResponse, Step};
 use crate::fhir::{BundleAction, Format, NoInteraction, Unreadable};
@@ -106,8 +104,7 @@ fn verdict(entry: &Entry<'_>, case: Case<'_>) -> Verdict {
         status,
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED
     );
-    if ours && case.terms.credentials != Credentials::Client {
-        // The backend means the gateway's credentials; the client's were found to be enough.
+    if ours && !case.terms.credentials.tell_the_client(status) {
         return Verdict::Replace;
     }
     if let (StatusCode::NOT_FOUND | StatusCode::GONE, Some(unmatched)) = (status, case.duties.masks) {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::StatusCode;
 
-use super::{Answer, Case, Credentials, Released, Terms, fields, format};
+use super::{Answer, Case, Released, Terms, fields, format};
 use crate::fhir::outcome::{Issue, OperationOutcome, Severity};
 use crate::policy::{Admit, Content, Duties, Reached, Unmatched};
 
@@ -73,7 +73,7 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         return Err(Withheld::Unmatched(unmatched));
     }
     match status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if terms.credentials == Credentials::Client => {}
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN if terms.credentials.tell_the_client(status) => {}
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::PROXY_AUTHENTICATION_REQUIRED => {
             return Err(Withheld::BackendRefused(status));
         }

@@ -23,6 +23,12 @@ impl Thumbprint {
         Self::of(der)
     }
 
+    /// The digest itself.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
     pub(super) fn of(bytes: &[u8]) -> Self {
         let mut hash = [0; 32];
         hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
@@ -32,10 +38,6 @@ impl Thumbprint {
     /// Reads 43 characters of base64url, without padding and stray bits.
     fn read(text: &str) -> Option<Self> {
         URL_SAFE_NO_PAD.decode(text).ok()?.try_into().ok().map(Self)
-    }
-
-    pub(super) fn bytes(&self) -> &[u8; 32] {
-        &self.0
     }
 }
 

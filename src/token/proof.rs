@@ -51,6 +51,7 @@ pub struct Proven {
     key: Thumbprint,
     nonce: Option<String>,
     digest: [u8; 32],
+    issued: Timestamp,
     lifetime: Duration,
 }
 
@@ -71,6 +72,12 @@ impl Proven {
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest
+    }
+
+    /// Its `iat`.
+    #[must_use]
+    pub fn issued(&self) -> Timestamp {
+        self.issued
     }
 
     /// How long it would pass again, from the request's instant, on any replica: up to twice the window when it was made
@@ -176,9 +183,10 @@ impl Proof {
         if jti.len() > MAX_JTI_BYTES {
             return Err(ProofFault::Claim("jti"));
         }
-        let lifetime = lifetime(claims, sent)?;
+        let issued = date(claims, "iat").ok().flatten().ok_or(ProofFault::Claim("iat"))?;
+        let lifetime = lifetime(issued, sent)?;
         let key = jwk.thumbprint();
-        Ok(Proven { key, nonce, digest: identity(key, jti, &url), lifetime })
+        Ok(Proven { key, nonce, digest: identity(key, jti, &url), issued, lifetime })
     }
 }
 
@@ -190,8 +198,7 @@ fn text_claim<'c>(claims: &'c Map<String, Value>, name: &'static str) -> Result<
 }
 
 /// Checks `iat`, and says how long it will be within the window of any replica.
-fn lifetime(claims: &Map<String, Value>, sent: &Sent<'_>) -> Result<Duration, ProofFault> {
-    let iat = date(claims, "iat").ok().flatten().ok_or(ProofFault::Claim("iat"))?;
+fn lifetime(iat: Timestamp, sent: &Sent<'_>) -> Result<Duration, ProofFault> {
     let age = sent.now.duration_since(iat);
     if age.unsigned_abs() > sent.window {
         return Err(ProofFault::Time(iat));

@@ -14,15 +14,15 @@ use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::{Client, Error as ClientError};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::body::UpstreamBody;
 use super::headers::{Ours, incoming, outgoing};
 use super::{UpstreamError, UpstreamSetup};
-use crate::config::Backend;
+use crate::config::{Backend, CertificateFiles};
 use crate::rewrite::Outbound;
 
 /// Longest wait for a connection; a backend in the same network answers in milliseconds.
@@ -186,7 +186,24 @@ fn tls(backend: &Backend) -> Result<ClientConfig, UpstreamSetup> {
     let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|cause| UpstreamSetup::Unusable(cause.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+    let config = config.with_root_certificates(roots);
+    let Some(files) = &backend.client_certificate else { return Ok(config.with_no_client_auth()) };
+    let (chain, key) = pair(files)?;
+    config.with_client_auth_cert(chain, key).map_err(|cause| unfit(files, &cause))
+}
+
+/// The certificate chain and key that are shown to the backend (TLS-8).
+fn pair(
+    files: &CertificateFiles,
+) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), UpstreamSetup> {
+    let found = CertificateDer::pem_file_iter(&files.certificate).map_err(|cause| unfit(files, &cause))?;
+    let chain: Vec<_> = found.collect::<Result<_, _>>().map_err(|cause| unfit(files, &cause))?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(|cause| unfit(files, &cause))?;
+    Ok((chain, key))
+}
+
+fn unfit(files: &CertificateFiles, cause: &dyn std::fmt::Display) -> UpstreamSetup {
+    UpstreamSetup::Certificate { path: files.certificate.clone(), cause: cause.to_string() }
 }
 
 fn named(cause: &ClientError) -> UpstreamError {

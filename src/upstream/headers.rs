@@ -171,31 +171,45 @@ fn named_by_connection(headers: &HeaderMap) -> Vec<HeaderName> {
         .collect()
 }
 
-/// The `Authorization` that the backend wants. `token` is the client's own field, for `forward`.
+/// The `Authorization` that the backend wants. `token` is the field for kinds whose token is not in the settings: the
+/// client's own for `forward`, an issued one (see [`bearer`]) for the others.
 ///
 /// # Errors
-/// With `forward`, a request without a token; otherwise credentials that no header can hold.
+/// Such a kind without a token; otherwise credentials that no header can hold.
 pub fn credentials(
     configured: &BackendCredentials,
     token: Option<&HeaderValue>,
 ) -> Result<Option<HeaderValue>, UpstreamError> {
-    let written = match configured {
-        BackendCredentials::None => return Ok(None),
-        BackendCredentials::ClientCredentials(_) | BackendCredentials::TokenExchange(_) => {
-            return Err(UpstreamError::WithoutToken);
-        }
-        BackendCredentials::Forward => {
-            return token.cloned().map(Some).ok_or(UpstreamError::WithoutToken);
+    match configured {
+        BackendCredentials::None => Ok(None),
+        BackendCredentials::ClientCredentials(_)
+        | BackendCredentials::Forward
+        | BackendCredentials::TokenExchange(_) => {
+            let mut token = token.cloned().ok_or(UpstreamError::WithoutToken)?;
+            token.set_sensitive(true);
+            Ok(Some(token))
         }
         BackendCredentials::Basic { username, password } => {
-            format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal())))
+            secret(format!("Basic {}", STANDARD.encode(format!("{username}:{}", password.reveal()))))
+                .map(Some)
         }
-        BackendCredentials::Bearer { token } => format!("Bearer {}", token.reveal()),
-    };
+        BackendCredentials::Bearer { token } => bearer(token.reveal()).map(Some),
+    }
+}
+
+/// The field for a bearer token (RFC 6750 §2.1).
+///
+/// # Errors
+/// A token that no header can hold.
+pub fn bearer(token: &str) -> Result<HeaderValue, UpstreamError> {
+    secret(format!("Bearer {token}"))
+}
+
+fn secret(written: String) -> Result<HeaderValue, UpstreamError> {
     let mut value = HeaderValue::try_from(written)
         .map_err(|_unprintable| UpstreamError::Target("the credentials are no header value".to_owned()))?;
     value.set_sensitive(true);
-    Ok(Some(value))
+    Ok(value)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use jsonwebtoken::Algorithm;
 use pforte::demo::authorization::Claims;
 use pforte::token::NonceKey;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::house::{House, Plan};
 use crate::proof::{Holder, Proof};
@@ -98,25 +98,29 @@ async fn holders_are_served() {
     house.close();
 }
 
-/// TOK-63; POP-004 … POP-007, POP-011: proofs that are none, each one change away from a good one.
+/// What makes a bad proof of a good one.
+type Change = Box<dyn FnOnce(&mut Proof)>;
+
+fn claim(name: &'static str, value: Value) -> Change {
+    Box::new(move |proof| proof.claims[name] = value)
+}
+
+fn without(name: &'static str) -> Change {
+    Box::new(move |proof| drop(proof.claims.as_object_mut().expect("claims").remove(name)))
+}
+
+fn header(name: &'static str, value: Value) -> Change {
+    Box::new(move |proof| proof.header[name] = value)
+}
+
+/// TOK-63; POP-004 … POP-007: proofs that are none, each one change away from a good one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn proofs_that_are_refused() {
     let house = House::open(Plan::default()).await;
-    let (holder, other) = (Holder::new(Algorithm::ES256), Holder::new(Algorithm::ES256));
+    let holder = Holder::new(Algorithm::ES256);
     let token = house.claiming(bound_to(&holder));
-    let another = house.claiming(bound_to(&holder));
     let url = format!("{}/{TARGET}", house.client.base());
     let port = house.address.port();
-    type Change = Box<dyn FnOnce(&mut Proof)>;
-    let claim = |name: &'static str, value: serde_json::Value| -> Change {
-        Box::new(move |proof| proof.claims[name] = value)
-    };
-    let without = |name: &'static str| -> Change {
-        Box::new(move |proof| drop(proof.claims.as_object_mut().expect("claims").remove(name)))
-    };
-    let header = |name: &'static str, value: serde_json::Value| -> Change {
-        Box::new(move |proof| proof.header[name] = value)
-    };
     let cases: Vec<(&str, Change, &str)> = vec![
         ("good", Box::new(|_| ()), ""),
         ("host in upper case", claim("htu", json!(format!("HTTPS://GW.TEST:{port}/fhir/{TARGET}"))), ""),
@@ -154,6 +158,16 @@ async fn proofs_that_are_refused() {
             told(house.kept_out(asked).await.refused(401, reason), "invalid_dpop_proof");
         }
     }
+    house.close();
+}
+
+/// TOK-63; POP-006, POP-007, POP-011: good proofs in the wrong place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn proofs_of_something_else() {
+    let house = House::open(Plan::default()).await;
+    let (holder, other) = (Holder::new(Algorithm::ES256), Holder::new(Algorithm::ES256));
+    let token = house.claiming(bound_to(&holder));
+    let another = house.claiming(bound_to(&holder));
     let good = || proof(&house, &holder, &token, |_| ());
     let fields = || house.client.ask("GET", TARGET).token("DPoP", &token);
     let foreign = proof(&house, &other, &token, |_| ());

@@ -608,9 +608,9 @@ async fn user_who_is_a_patient(house: &House<'_>) {
 /// `shared_types`, `linked_patients` and `unmatched`, which are off elsewhere.
 async fn shared(house: &mut House<'_>) {
     house.change(Change {
-        top: "",
         tables: "[patient]\nshared_types = [\"Practitioner\", \"Organization\", \"Location\", \"Medication\"]\n\
                  linked_patients = true\nunmatched = \"forbidden\"",
+        ..Change::NONE
     });
     let patient = Patient::of(house);
     for (target, text) in [
@@ -645,7 +645,7 @@ async fn shared(house: &mut House<'_>) {
     for id in ["Patient/pat-4", "Patient/pat-out", "Observation/obs-lab-enc-3", "Observation/obs-lab-enc-6"] {
         same(&patient.get(house, id).await, &expected);
     }
-    house.change(Change::default());
+    house.change(Change::NONE);
     patient.get(house, &linked).await.refused(404, "not_found");
     house.stack.hapi("DELETE", &linked, None).await;
 }

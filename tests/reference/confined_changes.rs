@@ -28,9 +28,9 @@ pub async fn all(house: &mut House<'_>) {
     representation(house, &desk).await;
     transactions(house, &desk).await;
     batch(house, &desk).await;
-    house.change(Change { top: "", tables: "[patient]\nupdate_creates = true" });
+    house.change(Change { tables: "[patient]\nupdate_creates = true", ..Change::NONE });
     update_creates(house, &desk).await;
-    house.change(Change::default());
+    house.change(Change::NONE);
     cleared(house, &desk).await;
 }
 

@@ -6,9 +6,10 @@ use crate::house::{Change, House};
 use crate::support::Answer;
 
 /// What a practitioner sees of patients is a user policy (G-13); the rest is the profile.
-const ISIK: Change = Change {
+const ISIK: Change<'_> = Change {
     top: "profile = \"isik\"",
     tables: "[[rule]]\ncontexts = [\"user\"]\nlimit = [\"Patient?general-practitioner={fhirUser}\"]",
+    ..Change::NONE
 };
 
 const PATIENT: &str = "patient/Patient.rs patient/Condition.rs launch/patient";

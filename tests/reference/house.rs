@@ -29,8 +29,11 @@ impl<'a> House<'a> {
         let gateway = Gateway::run(
             address,
             "localhost",
-            &settings(stack, &address.to_string(), Change::default()),
-            &[("secret", stack.setting("INTROSPECTION_CLIENT_SECRET"))],
+            &settings(stack, &address.to_string(), Change::NONE),
+            &[
+                ("secret", stack.setting("INTROSPECTION_CLIENT_SECRET")),
+                ("signed-secret", stack.setting("INTROSPECTION_SIGNED_CLIENT_SECRET")),
+            ],
         );
         // No answer may name what is behind the gateway (RESP-6, HTTP-19).
         let hapi = stack.setting("HAPI_URL").trim_start_matches("http://").trim_end_matches("/fhir");
@@ -41,11 +44,20 @@ impl<'a> House<'a> {
     }
 
     /// Runs the gateway anew, with other settings.
-    pub fn change(&mut self, change: Change) {
+    pub fn change(&mut self, change: Change<'_>) {
         let address = address(self.client.base());
         let text = settings(self.stack, &address.to_string(), change);
         std::fs::write(self.gateway.folder.join("gateway.toml"), text).expect("the settings are written");
         self.gateway.restart(&self.findings);
+    }
+
+    /// The same client, showing a certificate: that and its key, PEM.
+    pub fn showing(&self, own: &str) -> Client {
+        let (base, certificate) = (self.client.base(), self.gateway.certificate());
+        let http = Client::transport(base, address(base), certificate, Some(own));
+        let mut client = self.client.clone();
+        client.http = http;
+        client
     }
 
     /// Ends the gateway and looks at what it wrote.
@@ -55,12 +67,25 @@ impl<'a> House<'a> {
 }
 
 /// What differs from the usual settings.
-#[derive(Clone, Copy, Default)]
-pub struct Change {
+#[derive(Clone, Copy)]
+pub struct Change<'c> {
     /// Keys that stand above all tables.
-    pub top: &'static str,
+    pub top: &'c str,
     /// Further tables.
-    pub tables: &'static str,
+    pub tables: &'c str,
+    /// Further keys of `server.tls`, each with a comma before it.
+    pub tls: &'c str,
+    /// Keys of `[backend]`, in place of those for HAPI.
+    pub backend: Option<&'c str>,
+    /// Keys for Keycloak, in place of `validation` and `client`.
+    pub keycloak: Option<&'c str>,
+    /// Keys for oidc-provider, in place of `client`.
+    pub oidc: Option<&'c str>,
+}
+
+impl Change<'_> {
+    /// Nothing.
+    pub const NONE: Self = Self { top: "", tables: "", tls: "", backend: None, keycloak: None, oidc: None };
 }
 
 /// Loopback, and the port of the public base.
@@ -71,31 +96,31 @@ fn address(base: &str) -> SocketAddr {
 }
 
 /// What `deploy/reference/gateway.toml` says, for the ports in use.
-fn settings(stack: &Stack, listen: &str, change: Change) -> String {
+fn settings(stack: &Stack, listen: &str, change: Change<'_>) -> String {
     let base = stack.setting("PFORTE_PUBLIC_URL");
     let client = format!(
         r#"client = {{ id = "{}", auth = "client_secret_basic", secret_file = "secret" }}"#,
         stack.setting("INTROSPECTION_CLIENT")
     );
+    let hapi = format!("url = \"{}\"\ncompartment_search = false", stack.setting("HAPI_URL"));
+    let signed = format!("validation = \"jwt\"\n{client}");
     format!(
         r#"
 {top}
 [server]
 listen = "{listen}"
 public_url = "{base}"
-tls = {{ certificate = "server.pem", key = "server.key" }}
+tls = {{ certificate = "server.pem", key = "server.key"{tls} }}
 
 [backend]
-url = "{hapi}"
-compartment_search = false
+{backend}
 
 [[authorization_server]]
 issuer = "{keycloak}"
 audience = ["{base}"]
-validation = "jwt"
 algorithms = ["ES256", "RS256"]
 clock_skew = "1s"
-{client}
+{on_keycloak}
 
 [[authorization_server]]
 issuer = "{oidc}"
@@ -103,7 +128,7 @@ audience = ["{base}"]
 validation = "introspection"
 opaque = true
 introspection_cache = "0s"
-{client}
+{on_oidc}
 
 [cors]
 origins = ["https://app.example"]
@@ -116,7 +141,10 @@ log_format = "json"
 "#,
         top = change.top,
         tables = change.tables,
-        hapi = stack.setting("HAPI_URL"),
+        tls = change.tls,
+        backend = change.backend.unwrap_or(&hapi),
+        on_keycloak = change.keycloak.unwrap_or(&signed),
+        on_oidc = change.oidc.unwrap_or(&client),
         keycloak = stack.setting("KEYCLOAK_ISSUER"),
         oidc = stack.setting("OIDC_ISSUER"),
     )

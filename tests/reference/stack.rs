@@ -4,14 +4,19 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::proof::Holder;
 
 /// HAPI FHIR, Keycloak and oidc-provider, running.
 pub struct Stack {
     settings: HashMap<String, String>,
     http: reqwest::Client,
     ran_before: bool,
+    /// The administrator's token, and since when.
+    admin: Mutex<Option<(String, Instant)>>,
 }
 
 impl Stack {
@@ -23,7 +28,7 @@ impl Stack {
         let pairs = listed.lines().filter_map(|line| line.split_once('='));
         let settings = pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let http = reqwest::Client::builder().no_proxy().build().map_err(|error| error.to_string())?;
-        Ok(Self { settings, http, ran_before })
+        Ok(Self { settings, http, ran_before, admin: Mutex::default() })
     }
 
     /// Starts again what a failed part left stopped.
@@ -75,27 +80,37 @@ impl Stack {
 
     /// The administrator's interface of Keycloak, for the realm of the stack.
     pub async fn keycloak(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
-        let root = self.setting("KEYCLOAK_URL");
-        let (name, password) = (self.setting("KEYCLOAK_ADMIN"), self.setting("KEYCLOAK_ADMIN_PASSWORD"));
-        let login = [
-            ("grant_type", "password"),
-            ("client_id", "admin-cli"),
-            ("username", name),
-            ("password", password),
-        ];
-        let url = format!("{root}/realms/master/protocol/openid-connect/token");
-        let answer = self.http.post(url).form(&login).send().await.expect("Keycloak answers");
-        let token: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+        let token = self.administrator().await;
         let method = http::Method::from_bytes(method.as_bytes()).expect("a method");
-        let url = format!("{root}/admin/realms/pforte/{path}");
-        let mut asked =
-            self.http.request(method, url).bearer_auth(token["access_token"].as_str().unwrap_or_default());
+        let url = format!("{}/admin/realms/pforte/{path}", self.setting("KEYCLOAK_URL"));
+        let mut asked = self.http.request(method, url).bearer_auth(token);
         if let Some(body) = body {
             asked = asked.header("content-type", "application/json").body(body.to_string());
         }
         let answer = asked.send().await.expect("Keycloak answers");
         assert!(answer.status().is_success(), "Keycloak's {path} answered {}", answer.status());
         serde_json::from_slice(&answer.bytes().await.expect("an answer to its end")).unwrap_or(Value::Null)
+    }
+
+    /// A token for it, which lives for a minute; logging in takes Keycloak a second of hashing.
+    async fn administrator(&self) -> String {
+        let known = self.admin.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((token, _)) = known.filter(|(_, since)| since.elapsed() < Duration::from_secs(30)) {
+            return token;
+        }
+        let login = [
+            ("grant_type", "password"),
+            ("client_id", "admin-cli"),
+            ("username", self.setting("KEYCLOAK_ADMIN")),
+            ("password", self.setting("KEYCLOAK_ADMIN_PASSWORD")),
+        ];
+        let url = format!("{}/realms/master/protocol/openid-connect/token", self.setting("KEYCLOAK_URL"));
+        let since = Instant::now();
+        let answer = self.http.post(url).form(&login).send().await.expect("Keycloak answers");
+        let token: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+        let token = token["access_token"].as_str().unwrap_or_default().to_owned();
+        *self.admin.lock().unwrap_or_else(PoisonError::into_inner) = Some((token.clone(), since));
+        token
     }
 
     /// An opaque access token of oidc-provider, which knows every well-formed scope.
@@ -118,6 +133,45 @@ impl Stack {
     pub async fn jwt(&self, scope: &str) -> String {
         let token = self.jwt_of("system-client", scope).await;
         token.unwrap_or_else(|| panic!("the realm does not have the scope `{scope}`"))
+    }
+
+    /// A token that only this key may use (RFC 9449 §5): the name of the endpoint's setting, and a client with a secret.
+    pub async fn bound_to_key(&self, endpoint: &str, client: &str, scope: &str, holder: &Holder) -> String {
+        let url = self.setting(endpoint);
+        let fields = [("grant_type", "client_credentials"), ("scope", scope)];
+        let asked = self.http.post(url).basic_auth(client, Some(format!("{client}-secret"))).form(&fields);
+        let asked = asked.header("dpop", holder.proof("POST", url, None, |_| ()));
+        granted(asked, "DPoP").await
+    }
+
+    /// A token that only this certificate may use (RFC 8705 §3).
+    pub async fn bound_to_certificate(
+        &self,
+        endpoint: &str,
+        client: &str,
+        scope: &str,
+        name: &str,
+    ) -> String {
+        let read = |name: &str| self.file("TLS_FOLDER", name);
+        let authority = reqwest::Certificate::from_pem(read("ca.pem").as_bytes()).expect("the stack's CA");
+        let own = reqwest::Identity::from_pem(self.certificate(name).as_bytes()).expect("a certificate");
+        let http = reqwest::Client::builder().no_proxy().tls_certs_only([authority]).identity(own);
+        let http = http.build().expect("a client with a certificate");
+        let fields = [("grant_type", "client_credentials"), ("scope", scope)];
+        let asked = http.post(self.setting(endpoint)).basic_auth(client, Some(format!("{client}-secret")));
+        granted(asked.form(&fields), "Bearer").await
+    }
+
+    /// A certificate of the stack and its key, PEM.
+    pub fn certificate(&self, name: &str) -> String {
+        let read = |suffix: &str| self.file("TLS_FOLDER", &format!("{name}.{suffix}"));
+        format!("{}{}", read("pem"), read("key"))
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "a file that the stack made for its tests")]
+    fn file(&self, folder: &str, name: &str) -> String {
+        let path = Path::new(self.setting(folder)).join(name);
+        std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
     /// A JWT that a backend service got with its key (private_key_jwt).
@@ -187,6 +241,14 @@ impl<'a> Logins<'a> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         known.entry(key).or_insert_with(|| self.stack.login(arguments)).clone()
     }
+}
+
+/// Sends a request for a token, which must be granted.
+async fn granted(asked: reqwest::RequestBuilder, kind: &str) -> String {
+    let answer = asked.send().await.expect("the authorization server answers");
+    let answer: Value = serde_json::from_slice(&answer.bytes().await.expect("a token")).expect("JSON");
+    assert_eq!(answer["token_type"], kind, "a bound token: {answer}");
+    answer["access_token"].as_str().expect("a token").to_owned()
 }
 
 fn access_token(answer: &str) -> String {

@@ -24,7 +24,8 @@ struct Seen {
 /// The client of one gateway.
 #[derive(Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    /// What carries the requests.
+    pub http: reqwest::Client,
     base: String,
     origin: String,
     never: Arc<Vec<String>>,
@@ -35,24 +36,31 @@ pub struct Client {
 impl Client {
     /// A client for this public base at this address; `never` is what no answer may have in it.
     pub fn new(base: &str, at: SocketAddr, certificate: &str, never: &[&str], findings: &Findings) -> Self {
-        let certificate = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
-        let host = base.split('/').nth(2).and_then(|authority| authority.split(':').next()).expect("a host");
-        let http = reqwest::Client::builder()
-            .tls_certs_only([certificate])
-            .no_proxy()
-            .redirect(reqwest::redirect::Policy::none())
-            .resolve(host, at)
-            .timeout(PATIENCE)
-            .build()
-            .expect("a client");
         Self {
-            http,
+            http: Self::transport(base, at, certificate, None),
             base: base.to_owned(),
             origin: base.splitn(4, '/').take(3).collect::<Vec<_>>().join("/"),
             never: Arc::new(never.iter().map(|text| (*text).to_owned()).collect()),
             seen: Arc::default(),
             findings: findings.clone(),
         }
+    }
+
+    /// Connections to this address that trust this certificate only, and show one of their own: certificate and key, PEM.
+    pub fn transport(base: &str, at: SocketAddr, certificate: &str, own: Option<&str>) -> reqwest::Client {
+        let certificate = reqwest::Certificate::from_pem(certificate.as_bytes()).expect("a certificate");
+        let host = base.split('/').nth(2).and_then(|authority| authority.split(':').next()).expect("a host");
+        let mut http = reqwest::Client::builder()
+            .tls_certs_only([certificate])
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .resolve(host, at)
+            .timeout(PATIENCE);
+        if let Some(own) = own {
+            http = http
+                .identity(reqwest::Identity::from_pem(own.as_bytes()).expect("a certificate and its key"));
+        }
+        http.build().expect("a client")
     }
 
     /// The public base.

@@ -35,6 +35,9 @@ pub(super) const INTROSPECTION_CACHE: Sane<Duration> = seconds(Duration::ZERO, 0
 /// Whoever removes a key wants it to stop working soon (TOK-30).
 pub(super) const REFRESH: Sane<Duration> = seconds(Duration::from_secs(1), 300, 3600);
 pub(super) const MAX_LIFETIME: Sane<Duration> = seconds(Duration::from_secs(1), 3600, 30 * 86_400);
+/// Requests wait for it: long enough for a neighbour in the same network, short enough to be refused by.
+pub(super) const SHARED_TIMEOUT: Sane<Duration> =
+    Sane { least: SHORTEST, usual: Duration::from_millis(500), most: Duration::from_secs(5) };
 const HEADER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 10, 300);
 const IDLE_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 60, 3600);
 const DRAIN_TIMEOUT: Sane<Duration> = seconds(Duration::ZERO, 30, 3600);

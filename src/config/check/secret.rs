@@ -100,8 +100,12 @@ impl Check<'_> {
         if self.surroundings.files() == Files::Assumed {
             return None;
         }
-        match surroundings::read(&self.path(file)) {
-            Ok(bytes) => Some(bytes),
+        let path = self.path(file);
+        match surroundings::read(&path) {
+            Ok(bytes) => {
+                self.files.push(path);
+                Some(bytes)
+            }
             Err(error) => {
                 let mend = "mend the path (relative ones start at this file's folder) or the permissions";
                 self.wrong(key, format!("a readable file ({})", error.kind()), mend);

@@ -1,28 +1,15 @@
-//! Both ends of the gateway: where clients connect, and the FHIR server behind.
+//! Where clients connect.
 
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
 use super::Check;
-use super::secret::Kept;
 use super::web::PlainHttp;
-use crate::config::file::{self, Credentials};
-use crate::config::settings::{
-    Backend, BackendCredentials, CompartmentSearch, Profile, Server, TrustedProxies,
-};
-use crate::fhir::FhirVersion;
+use crate::config::file;
+use crate::config::settings::{Profile, Server, TrustedProxies};
 
 const LISTEN: &str = "127.0.0.1:8443";
-
-/// The FHIR version a file names; R4 when it names none.
-pub(super) fn version(backend: Option<&file::Backend>) -> FhirVersion {
-    match backend.and_then(|backend| backend.fhir_version) {
-        Some(file::FhirRelease::R4) | None => FhirVersion::R4,
-        Some(file::FhirRelease::R4b) => FhirVersion::R4B,
-        Some(file::FhirRelease::R5) => FhirVersion::R5,
-    }
-}
 
 impl Check<'_> {
     pub(super) fn server(&mut self, server: file::Server, profile: Profile) -> Option<Server> {
@@ -136,67 +123,5 @@ impl Check<'_> {
             }
         }
         sound.then_some(addresses)
-    }
-
-    pub(super) fn backend(&mut self, backend: file::Backend) -> Option<Backend> {
-        let fhir_version = version(Some(&backend));
-        let url = backend.url.as_deref().and_then(|text| self.base("backend.url", text, PlainHttp::Warned));
-        let credentials = match &backend.credentials {
-            Some(credentials) => self.credentials(credentials),
-            None => Some(BackendCredentials::None),
-        };
-        let ca = backend.ca.as_deref().and_then(|ca| self.anchors("backend.ca", ca));
-        if ca.is_some() && url.as_ref().is_some_and(|url| url.scheme() == "http") {
-            self.wrong("backend.ca", "an https `backend.url` beside it", "use https, or remove `ca`");
-        }
-        let compartment_search = match backend.compartment_search {
-            Some(file::CompartmentSearch::Fixed(true)) => CompartmentSearch::On,
-            Some(file::CompartmentSearch::Fixed(false)) => CompartmentSearch::Off,
-            Some(file::CompartmentSearch::Told(file::Auto::Auto)) | None => CompartmentSearch::Auto,
-        };
-        let timeout = self.period("backend.timeout", backend.timeout, super::limits::BACKEND_TIMEOUT);
-        let identity_headers = self.identity_headers(backend.identity_headers.unwrap_or_default());
-        Some(Backend {
-            url: url?,
-            fhir_version,
-            credentials: credentials?,
-            ca,
-            client_certificate: None,
-            compartment_search,
-            timeout,
-            identity_headers,
-        })
-    }
-
-    fn credentials(&mut self, credentials: &Credentials) -> Option<BackendCredentials> {
-        match credentials {
-            Credentials::Basic { username, password_file, password_env } => {
-                let password = self.secret(Kept {
-                    key: "backend.credentials.password",
-                    file: password_file.as_deref(),
-                    environment: password_env.as_deref(),
-                });
-                let username = username.clone()?;
-                // RFC 7617 §2: the first colon ends the user name.
-                if username.is_empty() || username.contains(':') || username.contains(char::is_control) {
-                    let expected = "a user name without `:`";
-                    self.wrong("backend.credentials.username", expected, "write the account's name");
-                    return None;
-                }
-                Some(BackendCredentials::Basic { username, password: password? })
-            }
-            Credentials::Bearer { token_file, token_env } => {
-                let token = self.secret(Kept {
-                    key: "backend.credentials.token",
-                    file: token_file.as_deref(),
-                    environment: token_env.as_deref(),
-                });
-                Some(BackendCredentials::Bearer { token: token? })
-            }
-            Credentials::Forward {} => Some(BackendCredentials::Forward),
-            Credentials::None {} => Some(BackendCredentials::None),
-            // `unbuilt` complains of these.
-            Credentials::ClientCredentials { .. } | Credentials::TokenExchange { .. } => None,
-        }
     }
 }

@@ -4,14 +4,13 @@
 //! nothing that anybody relies on, a warning. None is passed over in silence.
 
 use super::Check;
-use crate::config::file::{Credentials, Dpop, File, Nonce};
+use crate::config::file::{Dpop, File, Nonce};
 use crate::config::settings;
 
 const LATER: &str = "nothing there: it is not available in this version";
 
 impl Check<'_> {
     pub(super) fn refuse_unbuilt(&mut self, file: &File) {
-        self.refuse_unbuilt_connections(file);
         // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
         let kinds: Vec<_> = (1..)
             .map(|i| format!("audit.sink[{i}].kind"))
@@ -21,32 +20,11 @@ impl Check<'_> {
         for key in kinds {
             self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
         }
-        if file.shared_state.as_ref().is_some_and(|shared| shared.url.is_some()) {
-            let mend = "remove it: rate limits are kept by each replica for itself";
-            self.wrong("shared_state.url", LATER, mend);
-        }
         if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
             self.wrong("telemetry.otlp", LATER, "remove it, and read logs and `/metrics`");
         }
         if file.route.is_some() {
             self.wrong("route", LATER, "remove it, and run one gateway for each backend");
-        }
-    }
-
-    fn refuse_unbuilt_connections(&mut self, file: &File) {
-        match file.backend.as_ref().and_then(|backend| backend.credentials.as_ref()) {
-            Some(Credentials::ClientCredentials { .. } | Credentials::TokenExchange { .. }) => {
-                let expected =
-                    "`none`, `forward`, `basic` or `bearer`: this kind is not available in this version";
-                self.wrong("backend.credentials.kind", expected, "use one of these");
-            }
-            Some(
-                Credentials::Basic { .. }
-                | Credentials::Bearer { .. }
-                | Credentials::Forward {}
-                | Credentials::None {},
-            )
-            | None => {}
         }
     }
 

@@ -32,7 +32,7 @@ pub(super) enum Query {
 }
 
 /// Header names that are not the operator's to set: they steer HTTP, authentication, FHIR, or this gateway.
-const RESERVED: [&str; 34] = [
+const RESERVED: [&str; 38] = [
     "accept",
     "accept-charset",
     "accept-encoding",
@@ -41,6 +41,7 @@ const RESERVED: [&str; 34] = [
     "cache-control",
     "connection",
     "content-encoding",
+    "content-language",
     "content-length",
     "content-location",
     "content-type",
@@ -62,10 +63,13 @@ const RESERVED: [&str; 34] = [
     "trailer",
     "transfer-encoding",
     "upgrade",
+    "user-agent",
     "via",
     "x-forwarded-for",
     "x-forwarded-host",
     "x-forwarded-proto",
+    "x-intermediary",
+    "x-provenance",
     "x-request-id",
 ];
 

@@ -9,7 +9,7 @@ use super::Gateway;
 use crate::gateway::record::Record;
 use crate::gateway::route::Question;
 use crate::listener::Connection;
-use crate::shared::Use;
+use crate::shared::{Proof, Use};
 use crate::token::{Caller, NonceAge, Possession, Presented, Proven, Sent, Thumbprint, TokenError};
 
 impl Gateway {
@@ -94,7 +94,8 @@ impl Gateway {
 
     /// TOK-64: a proof is good for one request. What cannot be known is refused.
     async fn first_use(&self, proven: &Proven) -> Result<(), TokenError> {
-        match self.lasting.shared.first_use(proven.digest(), proven.lifetime()).await {
+        let used = Proof { digest: proven.digest(), holder: *proven.key().bytes(), issued: proven.issued() };
+        match self.lasting.shared.first_use(&used, proven.lifetime()).await {
             Ok(Use::First) => Ok(()),
             Ok(Use::Again) => Err(TokenError::DpopProofReplayed),
             Err(error) => Err(TokenError::ReplayMemoryUnavailable { cause: error.to_string() }),

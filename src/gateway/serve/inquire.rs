@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use http::request::Parts;
 
-use super::{Answered, BackendFault, Content, Gateway, ROUNDS, collect, fault, fields, whole};
+use super::{Answered, BackendFault, Content, Gateway, ROUNDS, collect, fault, whole};
+use crate::gateway::access::Errand;
 use crate::gateway::record::Record;
 use crate::gateway::route::{Passage, Question, Step};
 use crate::policy::{Denial, Facts, Question as Inquiry, Refused};
@@ -12,7 +13,6 @@ use crate::reject::Rejection;
 use crate::release::{self, Answer};
 use crate::rewrite::Outbound;
 use crate::token::{Caller, TokenError};
-use crate::upstream::headers::Ours;
 use crate::upstream::{Unfit, UpstreamBody};
 
 impl Gateway {
@@ -21,19 +21,19 @@ impl Gateway {
         &self,
         mut union: release::Union<'_>,
         passage: &Passage,
-        (ours, record): (&Ours, &mut Record),
+        (errand, record): (&Errand, &mut Record),
     ) -> Result<Answered, Rejection> {
         let mut facts = passage.facts.clone();
         let mut room = self.settings.limits.checked_answer_bytes;
         while let Some((at, part)) = union.wants() {
             let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
             let outbound = self.route.part(passage, part).ok_or_else(wrong)?;
-            let answer = self.answer_to(&outbound, ours, room).await?;
+            let answer = self.answer_to(&outbound, errand, room).await?;
             // All parts together are one answer, and no larger than one may be.
             room = room.saturating_sub(answer.body.len());
             let terms = self.route.terms(passage, record.now());
             let questions = release::questions(&answer, &passage.duties, &terms);
-            self.gather(questions, ours, &mut facts).await?;
+            self.gather(questions, errand, &mut facts).await?;
             let terms = release::Terms { facts: &facts, ..terms };
             record.answer(&answer);
             union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
@@ -68,9 +68,8 @@ impl Gateway {
             let Caller::Holder(grant) = caller else {
                 return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
             };
-            let ours = fields::ours(&self.settings, head, Some(grant), record.peer(), record.request_id())
-                .map_err(fault)?;
-            self.gather(questions, &ours, &mut facts).await?;
+            let errand = self.errand(head, Some(grant), record);
+            self.gather(questions, &errand, &mut facts).await?;
         }
         // A decision that never ends is none.
         Err(Rejection::Denied(Refused { denial: Denial::StoredUnclear, needs: Vec::new() }))
@@ -80,7 +79,7 @@ impl Gateway {
     pub(super) async fn gather(
         &self,
         questions: Vec<Inquiry>,
-        ours: &Ours,
+        errand: &Errand,
         facts: &mut Facts,
     ) -> Result<(), Rejection> {
         let mut asked: Vec<Inquiry> = Vec::with_capacity(questions.len());
@@ -95,7 +94,7 @@ impl Gateway {
                 continue;
             }
             let limit = self.settings.limits.checked_answer_bytes;
-            let answer = self.answer_to(&self.route.inquire(&question), ours, limit).await?;
+            let answer = self.answer_to(&self.route.inquire(&question), errand, limit).await?;
             facts.answered(question.clone(), answer.status, &answer.headers, &answer.body);
             if let Inquiry::Context(id) = &question
                 && let Some(known) = facts.context(id)
@@ -110,13 +109,10 @@ impl Gateway {
     pub(super) async fn answer_to(
         &self,
         outbound: &Outbound,
-        ours: &Ours,
+        errand: &Errand,
         limit: usize,
     ) -> Result<Answer, Rejection> {
-        let started = std::time::Instant::now();
-        let response = self.upstream.forward(outbound, ours).await.map_err(fault)?;
-        self.lasting.metrics.backend_answered(started.elapsed());
-        let (head, body) = response.into_parts();
+        let (head, body) = self.send(outbound, errand).await?.into_parts();
         let body = self.whole_body(body, limit).await?;
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
