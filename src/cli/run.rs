@@ -17,7 +17,7 @@ use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey};
 use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
@@ -90,8 +90,10 @@ pub(super) struct House {
 pub(super) struct Running {
     front: Arc<Front>,
     certificates: Option<Arc<CertificateStore>>,
-    /// The same through reloads. Its keys are those of the process, for when no file has any.
+    /// The same through reloads.
     lasting: Lasting,
+    /// The key of links and nonces, as the first gateway was built with it.
+    key: tokio::sync::watch::Receiver<SharedKey>,
     tasks: parking::Slot,
 }
 
@@ -137,10 +139,14 @@ impl House {
             None => None,
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
-        let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
+        // A link that is sealed before the replicas' common key is known opens here only.
+        shared.settled().await;
+        let key = shared.key();
+        let lasting = Lasting { ledger, metrics, shared };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
-        let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
+        let running =
+            Arc::new(Running { front, certificates, lasting, key, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
     }
 
@@ -248,7 +254,7 @@ impl Running {
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        let tls = settings.server.tls.clone();
+        let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
         let replaced =
             Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
@@ -259,6 +265,9 @@ impl Running {
         });
         match replaced {
             Ok(gateway) => {
+                if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
+                    tracing::error!(%error, "shared state not reloaded; the old one stays in force");
+                }
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
@@ -276,6 +285,24 @@ impl Running {
             tracing::error!(%error, "certificates not reloaded; the old ones stay in force");
         }
         self.show_expiry();
+    }
+}
+
+impl Running {
+    /// Makes links and nonces with the key that the replicas have agreed upon; those of the key before go on.
+    fn rekey(&self) {
+        let before = self.front.gateway();
+        if before.settings().seal_key.is_some() {
+            return;
+        }
+        match Gateway::new(before.settings().clone(), &self.lasting, Some(&before)) {
+            Ok(gateway) => {
+                self.front.replace(gateway);
+                self.tend();
+                tracing::info!("another key of links and nonces is shared; it is taken over");
+            }
+            Err(error) => tracing::error!(%error, "the shared key of links and nonces is not taken over"),
+        }
     }
 }
 
@@ -333,6 +360,14 @@ impl Readiness for Ready {
             };
             self.0.lasting.metrics.issuer(&status.issuer, &figures);
         }
+        if let Some(status) = self.0.lasting.shared.status() {
+            self.0.lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
+        }
+    }
+
+    fn weaknesses(&self) -> Vec<Check> {
+        let status = self.0.lasting.shared.status();
+        status.map(|status| Check { name: "shared_state", amiss: status.amiss }).into_iter().collect()
     }
 }
 
@@ -359,11 +394,13 @@ async fn watch(
     };
     let mut watched = BTreeSet::new();
     watch_folders(&mut watcher, &mut watched, folders(&config, running.front.gateway().settings()));
+    let mut key = running.key.clone();
     let mut seen = fingerprint(&config, running.front.gateway().settings());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = hangup.recv() => running.reload(&config),
+            Ok(()) = key.changed() => running.rekey(),
             Some(()) = changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
