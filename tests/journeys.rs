@@ -35,3 +35,5 @@ mod settings;
 #[path = "journeys/sharing.rs"]
 mod sharing;
 mod support;
+#[path = "journeys/together.rs"]
+mod together;
