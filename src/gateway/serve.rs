@@ -106,8 +106,8 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens is taken over
-    /// where it still holds.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens, and the tokens that
+    /// it has for the backend, are taken over where that still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
@@ -133,14 +133,10 @@ impl Gateway {
         };
         let known = before.map(|before| before.issuers.as_ref());
         let issuers = Issuers::new(&settings.authorization_servers, &reading, known)?;
-        let mut access = Access::new(&settings.backend.credentials)?;
-        if let Some(before) = before {
-            access.take_over(&before.access);
-        }
         Ok(Self {
             issuers: Arc::new(issuers.heeding(Arc::clone(&lasting.shared))),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
-            access,
+            access: Access::new(&settings.backend.credentials, before.map(|before| &before.access))?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
             route,

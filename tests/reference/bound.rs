@@ -19,6 +19,8 @@ pub async fn all(house: &mut House<'_>) {
         house.stack.setting("TLS_FOLDER")
     );
     house.change(Change { tls: &tls, ..Change::NONE });
+    let answer = house.client.ask("GET", "/.well-known/oauth-protected-resource/fhir").send().await;
+    answer.is(200).holds("\"tls_client_certificate_bound_access_tokens\":true");
     keys(house).await;
     certificates(house).await;
 }
@@ -75,18 +77,19 @@ impl<'h> Bound<'h> {
 
         let bearer = || self.house.client.ask("GET", "Patient/pat-in").bearer(&self.token).with(self.words);
         let answer = bearer().with("as Bearer").send().await;
-        challenged(&answer, "invalid_token");
+        challenged(&answer, "invalid_token", "token_bound");
         let answer = bearer().with("as Bearer, beside a proof").field("dpop", &proof()).send().await;
-        challenged(&answer, "invalid_token");
+        challenged(&answer, "invalid_token", "token_bound");
         let answer = self.ask("GET", "Patient/pat-in", "no proof").send().await;
-        challenged(&answer, "invalid_dpop_proof");
+        challenged(&answer, "invalid_dpop_proof", "dpop_proof_missing");
         let two = self.ask("GET", "Patient/pat-in", "two proofs").field("dpop", &proof());
-        challenged(&two.field("dpop", &proof()).send().await, "invalid_dpop_proof");
+        let answer = two.field("dpop", &proof()).send().await;
+        challenged(&answer, "invalid_dpop_proof", "dpop_proof_missing");
 
         let other = Holder::new(Algorithm::ES256);
         let url = format!("{}/Patient/pat-in", self.house.client.base());
         let answer = self.read(&other.proof("GET", &url, Some(&self.token), |_| ()), "another key").await;
-        answer.is(401).has("www-authenticate", "DPoP ");
+        answer.refused(401, "dpop_proof_key").has("www-authenticate", "DPoP ");
         self.once(&proof()).await;
     }
 
@@ -100,35 +103,45 @@ impl<'h> Bound<'h> {
             let got: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
             answers[0].wrong(&format!("one of four answers to one proof to be 200, not {got:?}"));
         }
-        challenged(&self.read(proof, "replayed").await, "invalid_dpop_proof");
+        let answer = self.read(proof, "replayed").await;
+        challenged(&answer, "invalid_dpop_proof", "dpop_proof_replayed");
     }
 }
 
-/// RFC 9449 §4.3: each of these spoils a proof that is good otherwise.
-const SPOILED: [(&str, fn(&mut Proof)); 16] = [
-    ("method of another request", |proof| proof.claims["htm"] = json!("POST")),
-    ("method in small letters", |proof| proof.claims["htm"] = json!("get")),
-    ("no method", |proof| without(proof, "htm")),
-    ("another resource", |proof| proof.claims["htu"] = json!("https://localhost:18443/fhir/Patient/pat-out")),
-    ("another host", |proof| proof.claims["htu"] = json!("https://evil.example/fhir/Patient/pat-in")),
-    ("the backend's URL", |proof| proof.claims["htu"] = json!("http://127.0.0.1:18080/fhir/Patient/pat-in")),
-    ("hash of another token", |proof| {
-        proof.claims["ath"] = json!("fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo");
-    }),
-    ("no hash of the token", |proof| without(proof, "ath")),
-    ("no jti", |proof| without(proof, "jti")),
-    ("ten minutes old", |proof| {
-        proof.claims["iat"] = json!(proof.claims["iat"].as_u64().unwrap_or_default() - 600);
-    }),
-    ("of in ten minutes", |proof| {
-        proof.claims["iat"] = json!(proof.claims["iat"].as_u64().unwrap_or_default() + 600);
-    }),
-    ("time as text", |proof| proof.claims["iat"] = json!(proof.claims["iat"].to_string())),
-    ("another type", |proof| proof.header["typ"] = json!("JWT")),
-    ("alg none", |proof| proof.header["alg"] = json!("none")),
-    ("a private key in it", |proof| proof.header["jwk"]["d"] = json!("AAAA")),
-    ("a critical extension", |proof| proof.header["crit"] = json!(["exp"])),
+/// What spoils a proof that is good otherwise, and how.
+type Spoiled = (&'static str, fn(&mut Proof), &'static str);
+
+/// RFC 9449 §4.3.
+const SPOILED: [Spoiled; 16] = [
+    ("method of another request", |it| it.claims["htm"] = json!("POST"), "dpop_proof_method"),
+    ("method in small letters", |it| it.claims["htm"] = json!("get"), "dpop_proof_method"),
+    ("no method", |it| without(it, "htm"), "dpop_proof_malformed"),
+    ("another resource", |it| it.claims["htu"] = json!(OTHER[0]), "dpop_proof_url"),
+    ("another host", |it| it.claims["htu"] = json!(OTHER[1]), "dpop_proof_url"),
+    ("the backend's URL", |it| it.claims["htu"] = json!(OTHER[2]), "dpop_proof_url"),
+    ("hash of another token", |it| it.claims["ath"] = json!(OTHER[3]), "dpop_proof_token"),
+    ("no hash of the token", |it| without(it, "ath"), "dpop_proof_malformed"),
+    ("no jti", |it| without(it, "jti"), "dpop_proof_malformed"),
+    ("ten minutes old", |it| moved(it, -600), "dpop_proof_time"),
+    ("of in ten minutes", |it| moved(it, 600), "dpop_proof_time"),
+    ("time as text", |it| it.claims["iat"] = json!(it.claims["iat"].to_string()), "dpop_proof_malformed"),
+    ("another type", |it| it.header["typ"] = json!("JWT"), "dpop_proof_malformed"),
+    ("alg none", |it| it.header["alg"] = json!("none"), "dpop_proof_malformed"),
+    ("a private key in it", |it| it.header["jwk"]["d"] = json!("AAAA"), "dpop_proof_malformed"),
+    ("a critical extension", |it| it.header["crit"] = json!(["exp"]), "dpop_proof_malformed"),
 ];
+
+/// URLs and a hash that belong to other requests.
+const OTHER: [&str; 4] = [
+    "https://localhost:18443/fhir/Patient/pat-out",
+    "https://evil.example/fhir/Patient/pat-in",
+    "http://127.0.0.1:18080/fhir/Patient/pat-in",
+    "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo",
+];
+
+fn moved(proof: &mut Proof, seconds: i64) {
+    proof.claims["iat"] = json!(proof.claims["iat"].as_i64().unwrap_or_default() + seconds);
+}
 
 fn without(proof: &mut Proof, claim: &str) {
     proof.claims.as_object_mut().expect("claims").remove(claim);
@@ -154,9 +167,9 @@ async fn keys(house: &House<'_>) {
         bound.holds().await;
     }
     let bound = &all[0];
-    for (words, spoil) in SPOILED {
+    for (words, spoil, reason) in SPOILED {
         let proof = bound.proof("GET", "Patient/pat-in", spoil);
-        challenged(&bound.read(&proof, words).await, "invalid_dpop_proof");
+        challenged(&bound.read(&proof, words).await, "invalid_dpop_proof", reason);
     }
     let signature = {
         let proof = bound.proof("GET", "Patient/pat-in", |_| ());
@@ -169,7 +182,11 @@ async fn keys(house: &House<'_>) {
     let token = house.stack.jwt(SCOPE).await;
     let unbound = Bound { house, token, holder: Holder::new(Algorithm::ES256), words: "not bound" };
     let proof = unbound.proof("GET", "Patient/pat-in", |_| ());
-    unbound.read(&proof, "with a proof").await.is(401).has("www-authenticate", "DPoP ");
+    unbound
+        .read(&proof, "with a proof")
+        .await
+        .refused(401, "token_not_bound")
+        .has("www-authenticate", "DPoP ");
     house.client.read("Patient/pat-in", &unbound.token).await.is(200);
     let answer = house.client.ask("GET", "Patient/pat-in").with("no token").send().await;
     answer.refused(401, "no_credentials");
@@ -199,10 +216,15 @@ async fn certificates(house: &House<'_>) {
             let asked = own.ask("GET", "Patient/pat-in").bearer(token).with(words);
             asked.send().await.is(200).holds("Inwood");
         }
-        for (client, whose) in [(&house.client, "none"), (&other, "another"), (&forged, "a self-signed")] {
+        let wrong = [
+            (&house.client, "no certificate", "token_certificate_missing"),
+            (&other, "another certificate", "token_certificate_mismatch"),
+            (&forged, "a self-signed certificate", "token_certificate_mismatch"),
+        ];
+        for (client, whose, reason) in wrong {
             let asked = client.ask("GET", "Patient/pat-in").bearer(token).with(words);
-            let answer = asked.with(&format!("{whose} certificate")).send().await;
-            answer.is(401).has("www-authenticate", "Bearer ").holds("OperationOutcome");
+            let answer = asked.with(whose).send().await;
+            answer.refused(401, reason).has("www-authenticate", "Bearer ");
             if !challenges(&answer).contains("error=\"invalid_token\"") {
                 answer.wrong("the error invalid_token (RFC 8705 §3)");
             }
@@ -211,7 +233,7 @@ async fn certificates(house: &House<'_>) {
         let told = der(&stack.certificate("client"));
         let asked = house.client.ask("GET", "Patient/pat-in").bearer(token).with(words);
         let asked = asked.field("client-cert", &format!(":{told}:")).with("certificate in a header");
-        asked.send().await.is(401);
+        asked.send().await.refused(401, "token_certificate_missing");
     }
     let unbound = stack.jwt(SCOPE).await;
     own.ask("GET", "Patient/pat-in").bearer(&unbound).with("not bound, certificate").send().await.is(200);
@@ -229,8 +251,8 @@ fn challenges(answer: &Answer) -> String {
 }
 
 /// 401 with a DPoP challenge that has this error.
-fn challenged(answer: &Answer, error: &str) {
-    answer.is(401).holds("OperationOutcome");
+fn challenged(answer: &Answer, error: &str, reason: &str) {
+    answer.refused(401, reason);
     let challenges = challenges(answer);
     let said = challenges.contains("DPoP ") && challenges.contains(&format!("error=\"{error}\""));
     if !said || !challenges.contains("algs=\"") {

@@ -55,6 +55,9 @@ async fn discovery(house: &House<'_>) {
     let answer = house.client.ask("GET", "/.well-known/oauth-protected-resource/fhir").send().await;
     answer.is(200).holds(house.client.base()).holds(house.stack.setting("KEYCLOAK_ISSUER"));
     answer.holds(house.stack.setting("OIDC_ISSUER"));
+    // RFC 9728 §2: proofs are checked, and certificates are not asked for with these settings.
+    answer.holds("\"dpop_signing_alg_values_supported\":[\"ES256\"");
+    answer.holds("\"tls_client_certificate_bound_access_tokens\":false");
 }
 
 /// DISC-17 … DISC-19.
