@@ -46,6 +46,10 @@ pub trait Readiness: Send + Sync {
     /// Every check, in a fixed order.
     fn checks(&self) -> Vec<Check>;
 
+    /// What may be amiss without keeping requests away, in a fixed order.
+    fn weaknesses(&self) -> Vec<Check> {
+        Vec::new()
+    }
     /// Brings figures up to date that are counted elsewhere. Asked at each `GET /metrics`; waits for nothing either.
     fn measure(&self) {}
 }
@@ -97,12 +101,17 @@ impl Admin {
         let checks = self.readiness.checks();
         let ready = checks.iter().all(|check| check.amiss.is_none());
         let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        let weaknesses = self.readiness.weaknesses().into_iter().map(|check| match check.amiss {
+            None => json!({ "name": check.name, "ready": true }),
+            Some(amiss) => json!({ "name": check.name, "ready": true, "degraded": amiss }),
+        });
         let checks: Vec<_> = checks
             .iter()
             .map(|check| match &check.amiss {
                 None => json!({ "name": check.name, "ready": true }),
                 Some(amiss) => json!({ "name": check.name, "ready": false, "amiss": amiss }),
             })
+            .chain(weaknesses)
             .collect();
         let body = json!({ "ready": ready, "checks": checks }).to_string();
         response(status, "application/json", body)

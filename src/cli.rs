@@ -3,6 +3,7 @@
 pub mod check;
 pub mod completions;
 mod demo;
+mod ends;
 pub mod explain;
 mod files;
 mod run;
@@ -155,7 +156,7 @@ fn explain(config: Option<PathBuf>, jsonl: bool) -> Result<u8, Failure> {
 }
 
 fn audit_list(config: &std::path::Path) -> Result<u8, Failure> {
-    let settings = files::settings(config)?;
+    let (settings, _warnings) = files::settings(config)?;
     let mut out = io::stdout().lock();
     for event in crate::ledger::read(&settings.audit.path).map_err(Failure::work)? {
         writeln!(out, "{}", event.map_err(Failure::work)?)?;

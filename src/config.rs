@@ -10,7 +10,9 @@ mod file;
 mod settings;
 mod shape;
 mod source;
+mod staple;
 mod surroundings;
+mod validity;
 mod values;
 
 use std::path::Path;
@@ -21,7 +23,9 @@ pub use self::file::File;
 pub use self::settings::*;
 pub use self::shape::schema;
 pub use self::source::Source;
+pub use self::staple::{StapleError, staple};
 pub use self::surroundings::Surroundings;
+pub use self::validity::{Standing, Validity};
 
 /// Reads and checks a configuration file; the second part of a good result is warnings.
 ///
@@ -32,6 +36,16 @@ pub use self::surroundings::Surroundings;
 /// Everything that must be mended, in the order of the file.
 pub fn load(path: &Path) -> Checked {
     load_in(path, Surroundings::of_file(path))
+}
+
+/// As [`load`], for a gateway that serves: what is past its time but can be left out, a stapled OCSP response, or does no
+/// more than refuse, a revocation list, is warned of. A gateway must not stay down for it.
+///
+/// # Errors
+///
+/// Everything that must be mended, in the order of the file.
+pub fn load_to_serve(path: &Path) -> Checked {
+    load_in(path, Surroundings::of_file(path).serving())
 }
 
 fn load_in(path: &Path, surroundings: Surroundings) -> Checked {

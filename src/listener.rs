@@ -7,18 +7,20 @@
 //! Each request runs on a task of its own: a client that hangs up does not cancel what has begun.
 
 mod admissible;
+mod clients;
 mod connection;
 mod deliver;
 mod framing;
 mod guard;
 mod pace;
+mod profile;
 mod serve;
 mod tls;
 
 pub use admissible::{Over, Protocol, Refusal, Rules, admissible};
 pub use connection::{Connection, TlsSession};
 pub use serve::{Drained, Options, Service, bind, serve};
-pub use tls::CertificateStore;
+pub use tls::{CertificateStore, Ends};
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,9 +52,29 @@ pub enum ListenerError {
         /// What is wrong with it.
         cause: String,
     },
+    /// The revocation lists for client certificates cannot be used.
+    #[error(
+        "`server.tls.client_crl` is `{path}`: {cause}; expected PEM revocation lists of the CAs of `client_ca`"
+    )]
+    ClientCrl {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The private key cannot be read.
     #[error("`server.tls.key` is `{path}`: {cause}; expected a PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     Key {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: String,
+    },
+    /// The OCSP response cannot be stapled.
+    #[error(
+        "`server.tls.ocsp` is `{path}`: {cause}; expected a DER response that says `good` of the certificate"
+    )]
+    Ocsp {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.

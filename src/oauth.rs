@@ -18,4 +18,4 @@ pub use fetch::{Fetched, Fetcher, MAX_ANSWER_BYTES, Media, Reply, Setup};
 pub use flight::{Flights, Seat};
 pub use terms::Terms;
 pub use tokens::{Again, Exchange, Issued, NoToken, OwnToken, Subject, TokenFault};
-pub use trouble::{Clock, Trouble};
+pub use trouble::{Clock, Trouble, monotonic};

@@ -39,7 +39,7 @@ const TABLE: [(&str, Rank, Imports); 22] = [
     ("telemetry", Shell, Only(&["config"])),
     ("oauth", Shell, Only(&["token", "config"])),
     ("shared", Shell, Only(&["config"])),
-    ("issuer", Shell, Only(&["token", "config", "oauth"])),
+    ("issuer", Shell, Only(&["token", "config", "oauth", "shared"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
     ("ledger", Shell, Only(&["audit", "config"])),
     ("discovery", Shell, Only(&["fhir", "config"])),

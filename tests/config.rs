@@ -1,14 +1,24 @@
 //! The configuration file from outside: good files load, bad ones say what, where and how to mend it.
 #![cfg(test)]
 
+#[path = "support/ocsp.rs"]
+mod ocsp;
+
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use jiff::{SignedDuration, Timestamp};
-use pforte::config::{Settings, Source, Surroundings, load, schema};
-use rcgen::{CertificateParams, KeyPair};
+use ocsp::Says;
+use pforte::config::{Settings, Source, Surroundings, load, load_to_serve, schema};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256, RsaKeySize,
+    SerialNumber, SignatureAlgorithm, date_time_ymd,
+};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 const EVERY_KEY: &str = include_str!("../gateway.toml");
 
@@ -36,6 +46,8 @@ fn folder(name: &str) -> PathBuf {
     certificate(&folder, "other", (2020, 2040));
     certificate(&folder, "ended", (2020, 2021));
     certificate(&folder, "coming", (2030, 2040));
+    responses(&folder);
+    authorities(&folder);
     private(&folder.join("secrets/as"), "s3cret\n");
     private(&folder.join("secrets/empty"), "\n");
     private(&folder.join("secrets/redis"), "s3cret\n");
@@ -53,6 +65,79 @@ fn certificate(folder: &Path, name: &str, (from, until): (i32, i32)) {
     let certificate = params.self_signed(&key).expect("signed");
     fs::write(folder.join(format!("certs/{name}.pem")), certificate.pem()).expect("written");
     private(&folder.join(format!("certs/{name}.key")), &key.serialize_pem());
+}
+
+/// OCSP responses for `server.pem`, and one for another certificate.
+fn responses(folder: &Path) {
+    let der = |name: &str| CertificateDer::from_pem_file(folder.join(name)).expect("a certificate");
+    let (server, other) = (der("certs/server.pem"), der("certs/other.pem"));
+    let at = |instant: &str| {
+        u64::try_from(instant.parse::<Timestamp>().expect("an instant").as_second()).expect("after 1970")
+    };
+    let (before, now, after) = (at("2026-05-20T00:00:00Z"), at(NOW), at("2026-06-10T00:00:00Z"));
+    let table = [
+        ("server", ocsp::response(&server, Says::Good, before, Some(after))),
+        ("ended", ocsp::response(&server, Says::Good, before, Some(now - 1))),
+        ("near", ocsp::response(&server, Says::Good, before, Some(now + 86_400))),
+        ("endless", ocsp::response(&server, Says::Good, before, None)),
+        ("revoked", ocsp::response(&server, Says::Revoked, before, Some(after))),
+        ("unknown", ocsp::response(&server, Says::Unknown, before, Some(after))),
+        ("other", ocsp::response(&other, Says::Good, before, Some(after))),
+    ];
+    for (name, response) in table {
+        fs::write(folder.join(format!("certs/{name}.ocsp")), response).expect("written");
+    }
+}
+
+/// CAs with their revocation lists, and certificates by them.
+fn authorities(folder: &Path) {
+    let authority = |name: &str, until: i32, kind: &'static SignatureAlgorithm| {
+        let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
+        ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        ca.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        ca.distinguished_name.push(DnType::CommonName, name);
+        ca.not_after = date_time_ymd(until, 1, 1);
+        CertifiedIssuer::self_signed(ca, KeyPair::generate_for(kind).expect("a key")).expect("signed")
+    };
+    let list = |issuer: &CertifiedIssuer<'_, KeyPair>, until: i32| {
+        let list = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(until, 1, 1),
+            crl_number: SerialNumber::from(1),
+            issuing_distribution_point: None,
+            revoked_certs: Vec::new(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        list.signed_by(issuer).expect("signed").pem().expect("PEM")
+    };
+    let clients = authority("clients", 2040, &PKCS_ECDSA_P256_SHA256);
+    let rsa = authority("rsa", 2040, &PKCS_RSA_SHA256);
+    let tired = authority("tired", 2025, &PKCS_ECDSA_P256_SHA256);
+    let table = [
+        ("clients.pem", clients.pem()),
+        ("clients-and-rsa.pem", clients.pem() + &rsa.pem()),
+        ("clients.crl", list(&clients, 2040)),
+        ("ended.crl", list(&clients, 2026)),
+        ("rsa.crl", list(&rsa, 2040)),
+        ("tired.pem", tired.pem()),
+    ];
+    for (name, text) in table {
+        fs::write(folder.join("certs").join(name), text).expect("written");
+    }
+    let leaf = |name: &str, key: KeyPair, issuer: Option<&CertifiedIssuer<'_, KeyPair>>| {
+        let mut params = CertificateParams::new(vec!["gw.example".to_owned()]).expect("parameters");
+        params.not_after = date_time_ymd(2040, 1, 1);
+        let pem = match issuer {
+            Some(issuer) => params.signed_by(&key, issuer).expect("signed").pem() + &issuer.pem(),
+            None => params.self_signed(&key).expect("signed").pem(),
+        };
+        fs::write(folder.join(format!("certs/{name}.pem")), pem).expect("written");
+        private(&folder.join(format!("certs/{name}.key")), &key.serialize_pem());
+    };
+    let small = KeyPair::generate_rsa_for(&PKCS_RSA_SHA256, RsaKeySize::_2048).expect("a key");
+    leaf("by-rsa", small, Some(&rsa));
+    leaf("by-tired", KeyPair::generate().expect("a key"), Some(&tired));
+    leaf("ed25519", KeyPair::generate_for(&PKCS_ED25519).expect("a key"), None);
 }
 
 fn private(path: &Path, text: &str) {
@@ -136,7 +221,6 @@ fn collect(schema: &serde_json::Value, keys: &mut BTreeSet<String>) {
 #[test]
 fn commented_keys_of_the_example_are_real() {
     let folder = folder("commented");
-    fs::copy(folder.join("certs/server.pem"), folder.join("certs/clients.pem")).expect("copied");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/as-ca.pem")).expect("copied");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/redis-ca.pem")).expect("copied");
     // The backend of the example has no TLS.
@@ -177,6 +261,33 @@ fn certificates_end() {
     for (before, sound, said) in table {
         let (settings, lines) = check(&folder, SHORTEST, days(before));
         assert_eq!((settings.is_some(), lines.len()), (sound, said), "{before} days: {lines:?}");
+    }
+}
+
+/// What is past its time and can be done without is an error to `check`, and a warning to a gateway that serves.
+#[test]
+fn a_gateway_serves_without_what_is_stale() {
+    let folder = folder("stale");
+    // These are read with the clock of this machine.
+    certificate(&folder, "server", (2020, 4000));
+    let der = CertificateDer::from_pem_file(folder.join("certs/server.pem")).expect("a certificate");
+    let far = Some(4_000_000_000);
+    let table = [
+        ("good", ocsp::response(&der, Says::Good, 0, far), true, true),
+        ("ended", ocsp::response(&der, Says::Good, 0, Some(1_000_000_000)), false, true),
+        ("not begun", ocsp::response(&der, Says::Good, 3_999_999_999, far), false, true),
+        ("revoked", ocsp::response(&der, Says::Revoked, 0, far), false, false),
+        ("no response", b"nothing".to_vec(), false, false),
+    ];
+    let file = folder.join("gateway.toml");
+    let named = "key = \"certs/server.key\", ocsp = \"certs/stale.ocsp\"";
+    fs::write(&file, SHORTEST.replace("key = \"certs/server.key\"", named)).expect("written");
+    for (what, response, checks, serves) in table {
+        fs::write(folder.join("certs/stale.ocsp"), response).expect("written");
+        assert_eq!(load(&file).is_ok(), checks, "{what}");
+        let served = load_to_serve(&file);
+        assert_eq!(served.is_ok(), serves, "{what}: {served:?}");
+        assert!(served.is_err() || served.is_ok_and(|(_, warnings)| warnings.is_empty() == checks), "{what}");
     }
 }
 

@@ -6,10 +6,14 @@
 mod backend;
 #[path = "journeys/bound.rs"]
 mod bound;
+#[path = "journeys/credentials.rs"]
+mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
 #[path = "journeys/dpop.rs"]
 mod dpop;
+#[path = "journeys/guard.rs"]
+mod guard;
 #[path = "journeys/hostile.rs"]
 mod hostile;
 #[path = "journeys/house.rs"]
@@ -31,3 +35,5 @@ mod settings;
 #[path = "journeys/sharing.rs"]
 mod sharing;
 mod support;
+#[path = "journeys/together.rs"]
+mod together;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::Failure;
 use super::explain::Explainer;
-use crate::config::{self, Keys, Settings, Source, Surroundings};
+use crate::config::{self, Complaint, Keys, Settings, Source, Surroundings};
 use crate::gateway::Route;
 use crate::release::Credentials;
 
@@ -21,20 +21,19 @@ url = "http://127.0.0.1:8080/fhir"
 issuer = "https://as.example"
 "#;
 
-/// The settings of a file, with warnings logged.
-pub(super) fn settings(path: &Path) -> Result<Settings, Failure> {
-    match config::load(path) {
-        Ok((settings, warnings)) => {
-            for warning in warnings {
-                tracing::warn!(complaint = %warning, "configuration");
-            }
-            Ok(settings)
-        }
-        Err(complaints) => Err(mend(&complaints)),
+/// The settings of a file to serve by, and warnings.
+pub(super) fn settings(path: &Path) -> Result<(Settings, Vec<Complaint>), Failure> {
+    config::load_to_serve(path).map_err(|complaints| mend(&complaints))
+}
+
+/// Logs warnings of a configuration; once there is a log.
+pub(super) fn warn(warnings: &[Complaint]) {
+    for warning in warnings {
+        tracing::warn!(complaint = %warning, "configuration");
     }
 }
 
-fn mend(complaints: &[config::Complaint]) -> Failure {
+fn mend(complaints: &[Complaint]) -> Failure {
     let lines: Vec<_> = complaints.iter().map(ToString::to_string).collect();
     Failure::configuration(format!("the configuration must be mended\n{}", lines.join("\n")))
 }
@@ -59,15 +58,6 @@ pub(super) fn keys() -> Result<Keys, Failure> {
     let mut bytes = [0; 32];
     aws_lc_rs::rand::fill(&mut bytes).map_err(|_| Failure::work("the system gives no random bytes"))?;
     Keys::new(&bytes).ok_or_else(|| Failure::work("the cipher for page links is not available"))
-}
-
-/// When the first certificate of a PEM file ends.
-pub(super) fn expiry(certificate: &Path) -> Option<jiff::Timestamp> {
-    use rustls::pki_types::CertificateDer;
-    use rustls::pki_types::pem::PemObject as _;
-    let leaf = CertificateDer::from_pem_file(certificate).ok()?;
-    let (_, parsed) = x509_parser::parse_x509_certificate(&leaf).ok()?;
-    jiff::Timestamp::from_second(parsed.validity().not_after.timestamp()).ok()
 }
 
 /// The time, for work that is no request.

@@ -10,18 +10,21 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::{Failure, files};
+use super::{Failure, ends, files};
 use crate::admin::{self, Admin, Check, Readiness};
 use crate::config::Settings;
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey};
 use crate::telemetry::{self, IssuerFigures, Metrics};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
+
+/// How often what ends soon is warned of.
+const DAY: Duration = Duration::from_secs(86_400);
 
 /// Editors write a file in several steps; what follows within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
@@ -33,8 +36,9 @@ pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 /// Serves by the file until SIGTERM or SIGINT.
 pub(super) fn run(config: &Path) -> Result<u8, Failure> {
-    let settings = files::settings(config)?;
+    let (settings, warnings) = files::settings(config)?;
     let guard = telemetry::start(&settings.telemetry).map_err(Failure::configuration)?;
+    files::warn(&warnings);
     runtime()?.block_on(async {
         let stop = CancellationToken::new();
         // Before anything listens: who sees the port open may already send a signal.
@@ -86,8 +90,10 @@ pub(super) struct House {
 pub(super) struct Running {
     front: Arc<Front>,
     certificates: Option<Arc<CertificateStore>>,
-    /// The same through reloads. Its keys are those of the process, for when no file has any.
+    /// The same through reloads.
     lasting: Lasting,
+    /// The key of links and nonces, as the first gateway was built with it.
+    key: tokio::sync::watch::Receiver<SharedKey>,
     tasks: parking::Slot,
 }
 
@@ -133,10 +139,14 @@ impl House {
             None => None,
         };
         let shared = Arc::new(Shared::new(settings.shared_state.as_ref()).map_err(Failure::configuration)?);
-        let lasting = Lasting { keys: files::keys()?, ledger, metrics, shared };
+        // A link that is sealed before the replicas' common key is known opens here only.
+        shared.settled().await;
+        let key = shared.key();
+        let lasting = Lasting { ledger, metrics, shared };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
-        let running = Arc::new(Running { front, certificates, lasting, tasks: parking::Slot::default() });
+        let running =
+            Arc::new(Running { front, certificates, lasting, key, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
     }
 
@@ -164,8 +174,13 @@ impl House {
             tokio::spawn(admin::serve(socket, admin, stop.clone().cancelled_owned()))
         });
         drop(gateway);
+        let watching = tokio::spawn({
+            let running = Arc::clone(&running);
+            async move { running.watch_ends().await }
+        });
         let drained = listener::serve(sockets, options, Arc::clone(&running.front), stop).await;
         running.tasks.end();
+        watching.abort();
         if let Some(admin) = admin {
             let _ended = admin.await;
         }
@@ -182,11 +197,16 @@ impl House {
 impl Running {
     /// Shows when the certificate in force ends (TLS-9).
     fn show_expiry(&self) {
-        let gateway = self.front.gateway();
-        let Some(tls) = &gateway.settings().server.tls else { return };
-        match files::expiry(&tls.certificate) {
-            Some(at) => self.lasting.metrics.certificate_expires(at),
-            None => tracing::warn!("the certificate's end cannot be read"),
+        if let Some(certificates) = &self.certificates {
+            self.lasting.metrics.certificate_expires(certificates.expires());
+        }
+    }
+
+    /// Warns of what ends soon, each day; start and reload warn with the configuration's other warnings (TLS-9).
+    async fn watch_ends(&self) {
+        loop {
+            tokio::time::sleep(DAY).await;
+            ends::warn(self.certificates.as_deref(), self.front.gateway().settings());
         }
     }
 
@@ -216,44 +236,79 @@ impl Running {
 
     /// Takes the file's new settings, or keeps the old ones and says why (HTTP-22).
     fn reload(&self, config: &Path) {
-        if let Some(certificates) = &self.certificates
-            && let Err(error) = certificates.reload()
-        {
-            tracing::error!(%error, "certificates not reloaded; the old ones stay in force");
-        }
         let settings = match files::settings(config) {
-            Ok(settings) => settings,
+            Ok((settings, warnings)) => {
+                files::warn(&warnings);
+                settings
+            }
             Err(failure) => {
                 tracing::error!(
                     complaints = failure.text,
                     "configuration not reloaded; the old one stays in force"
                 );
-                return;
+                // A renewed certificate does not wait until somebody has mended the file.
+                return self.renew();
             }
         };
         let before = self.front.gateway();
         for key in needs_restart(before.settings(), &settings) {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
-        match Gateway::new(settings, &self.lasting, Some(&before)) {
+        let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
+        let replaced =
+            Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
+        let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
+            (Some(certificates), Some(tls)) => {
+                certificates.replace(tls).map(|()| gateway).map_err(|error| error.to_string())
+            }
+            (Some(_), None) | (None, _) => Ok(gateway),
+        });
+        match replaced {
             Ok(gateway) => {
+                if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
+                    tracing::error!(%error, "shared state not reloaded; the old one stays in force");
+                }
                 self.front.replace(gateway);
                 self.tend();
                 tracing::info!("configuration reloaded");
             }
             Err(error) => {
-                tracing::error!(
-                    %error,
-                    "configuration not reloaded; the old one stays in force"
-                );
+                tracing::error!(error, "configuration not reloaded; the old one stays in force");
             }
+        }
+    }
+
+    /// Reads certificates again that the configuration in force names.
+    fn renew(&self) {
+        let Some(certificates) = &self.certificates else { return };
+        if let Err(error) = certificates.reload() {
+            tracing::error!(%error, "certificates not reloaded; the old ones stay in force");
+        }
+        self.show_expiry();
+    }
+}
+
+impl Running {
+    /// Makes links and nonces with the key that the replicas have agreed upon; those of the key before go on.
+    fn rekey(&self) {
+        let before = self.front.gateway();
+        if before.settings().seal_key.is_some() {
+            return;
+        }
+        match Gateway::new(before.settings().clone(), &self.lasting, Some(&before)) {
+            Ok(gateway) => {
+                self.front.replace(gateway);
+                self.tend();
+                tracing::info!("another key of links and nonces is shared; it is taken over");
+            }
+            Err(error) => tracing::error!(%error, "the shared key of links and nonces is not taken over"),
         }
     }
 }
 
 /// Keys that sockets, ledger and telemetry were opened by.
 fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
-    let tls = |settings: &Settings| format!("{:?}", settings.server.tls);
+    let tls = |settings: &Settings| settings.server.tls.is_some();
     let limits = |settings: &Settings| {
         let limits = &settings.limits;
         let sizes = [limits.header_bytes, limits.target_bytes, limits.connections];
@@ -305,6 +360,14 @@ impl Readiness for Ready {
             };
             self.0.lasting.metrics.issuer(&status.issuer, &figures);
         }
+        if let Some(status) = self.0.lasting.shared.status() {
+            self.0.lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
+        }
+    }
+
+    fn weaknesses(&self) -> Vec<Check> {
+        let status = self.0.lasting.shared.status();
+        status.map(|status| Check { name: "shared_state", amiss: status.amiss }).into_iter().collect()
     }
 }
 
@@ -316,7 +379,6 @@ async fn watch(
     stop: CancellationToken,
 ) {
     let (changed, mut changes) = mpsc::channel::<()>(1);
-    let folders = watched(&config, running.front.gateway().settings());
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
         if event.is_ok_and(|event| !event.kind.is_access()) {
             // A full channel already holds the news.
@@ -330,18 +392,15 @@ async fn watch(
             None
         }
     };
-    for folder in folders {
-        if let Some(watcher) = &mut watcher
-            && let Err(error) = watcher.watch(&folder, RecursiveMode::NonRecursive)
-        {
-            tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
-        }
-    }
+    let mut watched = BTreeSet::new();
+    watch_folders(&mut watcher, &mut watched, folders(&config, running.front.gateway().settings()));
+    let mut key = running.key.clone();
     let mut seen = fingerprint(&config, running.front.gateway().settings());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = hangup.recv() => running.reload(&config),
+            Ok(()) = key.changed() => running.rekey(),
             Some(()) = changes.recv() => {
                 tokio::time::sleep(SETTLE).await;
                 while changes.try_recv().is_ok() {}
@@ -353,7 +412,30 @@ async fn watch(
                 running.reload(&config);
             }
         }
-        seen = fingerprint(&config, running.front.gateway().settings());
+        let gateway = running.front.gateway();
+        watch_folders(&mut watcher, &mut watched, folders(&config, gateway.settings()));
+        seen = fingerprint(&config, gateway.settings());
+    }
+}
+
+/// Watches the folders that are not watched yet: a reload may name files elsewhere. Those named no more stay watched, which
+/// costs a look at files that have not changed.
+fn watch_folders(
+    watcher: &mut Option<notify::RecommendedWatcher>,
+    watched: &mut BTreeSet<PathBuf>,
+    folders: BTreeSet<PathBuf>,
+) {
+    let Some(watcher) = watcher else { return };
+    for folder in folders {
+        if watched.contains(&folder) {
+            continue;
+        }
+        match watcher.watch(&folder, RecursiveMode::NonRecursive) {
+            Ok(()) => drop(watched.insert(folder)),
+            Err(error) => {
+                tracing::warn!(%error, folder = %folder.display(), "not watched; send SIGHUP after a change");
+            }
+        }
     }
 }
 
@@ -362,7 +444,7 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     let mut files = vec![config.to_owned()];
     if let Some(tls) = &settings.server.tls {
         files.extend([tls.certificate.clone(), tls.key.clone()]);
-        files.extend(tls.client_ca.clone());
+        files.extend([&tls.client_ca, &tls.client_crl, &tls.ocsp].into_iter().flatten().cloned());
     }
     files.extend(settings.backend.ca.clone());
     files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
@@ -371,7 +453,7 @@ fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     files
 }
 
-fn watched(config: &Path, settings: &Settings) -> BTreeSet<PathBuf> {
+fn folders(config: &Path, settings: &Settings) -> BTreeSet<PathBuf> {
     let folder = |file: PathBuf| match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder.to_owned(),
         _ => PathBuf::from("."),

@@ -10,6 +10,7 @@ mod discovery;
 mod issuer;
 mod limits;
 mod outlets;
+mod revocation;
 mod rules;
 mod seal;
 mod secret;

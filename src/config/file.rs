@@ -403,7 +403,7 @@ pub enum Sink {
 #[serde(deny_unknown_fields)]
 pub struct SharedState {
     /// A Redis or Valkey server for replay memory, nonces, sealing keys, revocations and rate limits, e.g.
-    /// `redis://127.0.0.1:6379/0`, or `rediss://` for TLS; without a password in it. Absent: kept in this process.
+    /// `rediss://redis.example:6379/0`, or `redis://` without TLS; no password in it. Absent: kept in this process.
     pub url: Option<String>,
     /// The user of Redis' access list. Default: the default user.
     pub username: Option<String>,
@@ -418,7 +418,8 @@ pub struct SharedState {
     /// Longest wait for an answer of Redis. Default: `500ms`.
     pub timeout: Option<Period>,
     /// File with the key of the sealed page links: 32 bytes raw, as 64 hexadecimal digits or as base64; read again when it
-    /// changes. With it links outlive a restart and open at every replica. Default: random at start.
+    /// changes. With it links outlive a restart and open at every replica. Default: what replicas agree upon through `url`,
+    /// or else random at start.
     pub seal_key_file: Option<PathBuf>,
 }
 

@@ -431,6 +431,13 @@ impl Keys {
         let seal = Arc::new(SealKey::new(secret)?);
         Some(Self { seal, nonce: Arc::new(NonceKey::new(secret)) })
     }
+
+    /// The same, where what was made with a secret before is still accepted.
+    #[must_use]
+    pub fn succeeding(secret: &[u8; 32], former: &[u8; 32]) -> Option<Self> {
+        let seal = Arc::new(SealKey::new(secret)?.succeeding(former)?);
+        Some(Self { seal, nonce: Arc::new(NonceKey::new(secret).succeeding(former)) })
+    }
 }
 
 /// Where replicas keep what they share.

@@ -11,6 +11,16 @@ pub struct Surroundings {
     folder: PathBuf,
     now: Timestamp,
     files: Files,
+    stale: Stale,
+}
+
+/// What becomes of a file that is past its time, where the gateway can serve without it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stale {
+    /// It must be mended.
+    Refused,
+    /// It is warned of.
+    Warned,
 }
 
 /// Whether certificates, keys and secrets that a file names are looked at.
@@ -26,7 +36,7 @@ impl Surroundings {
     /// Paths in the file are relative to `folder`.
     #[must_use]
     pub fn new(folder: impl Into<PathBuf>, now: Timestamp) -> Self {
-        Self { folder: folder.into(), now, files: Files::Read }
+        Self { folder: folder.into(), now, files: Files::Read, stale: Stale::Refused }
     }
 
     /// The surroundings of a file, now.
@@ -36,13 +46,23 @@ impl Surroundings {
     )]
     pub(super) fn of_file(path: &Path) -> Self {
         let folder = path.parent().map(Path::to_owned).unwrap_or_default();
-        Self { folder, now: Timestamp::now(), files: Files::Read }
+        Self { folder, now: Timestamp::now(), files: Files::Read, stale: Stale::Refused }
     }
 
     /// The same, but what the file names is taken to be there: for decisions, which need none of it.
     #[must_use]
     pub(super) fn without_files(self) -> Self {
         Self { files: Files::Assumed, ..self }
+    }
+
+    /// The same, for a gateway that must not stay down for a file it can do without.
+    #[must_use]
+    pub(super) fn serving(self) -> Self {
+        Self { stale: Stale::Warned, ..self }
+    }
+
+    pub(super) fn stale(&self) -> Stale {
+        self.stale
     }
 
     pub(super) fn files(&self) -> Files {

@@ -6,7 +6,6 @@
 //! for without, as anybody may ask (FHIR wants `metadata` to be public), and no user's token is borrowed for it.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use http::HeaderValue;
 use http::header::AUTHORIZATION;
@@ -15,7 +14,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::BackendCredentials;
-use crate::oauth::{Again, CallError, Exchange, Issued, NoToken, OwnToken, Subject};
+use crate::oauth::{Again, CallError, Exchange, Issued, NoToken, OwnToken, Subject, monotonic};
 use crate::reject::{BackendFault, Rejection};
 use crate::token::{Grant, Presented};
 use crate::upstream::UpstreamError;
@@ -58,17 +57,26 @@ pub struct Pass {
 }
 
 impl Access {
-    /// Asks nobody for anything yet.
+    /// Asks nobody for anything yet. It goes on with the tokens of the one `before` that asked for the same.
     ///
     /// # Errors
     /// Credentials for a token endpoint that cannot be used.
-    pub fn new(configured: &BackendCredentials) -> Result<Self, CallError> {
+    pub fn new(configured: &BackendCredentials, before: Option<&Self>) -> Result<Self, CallError> {
+        let before = before.map(|before| &before.tokens);
         let tokens = match configured {
             BackendCredentials::ClientCredentials(request) => {
-                Tokens::Own(OwnToken::new(request, Arc::new(monotonic))?)
+                let own = OwnToken::new(request, monotonic())?;
+                if let Some(Tokens::Own(before)) = before {
+                    own.take_over(before);
+                }
+                Tokens::Own(own)
             }
             BackendCredentials::TokenExchange(request) => {
-                Tokens::Exchange(Exchange::new(request, Arc::new(monotonic))?)
+                let mut exchange = Exchange::new(request, monotonic())?;
+                if let Some(Tokens::Exchange(before)) = before {
+                    exchange.take_over(before);
+                }
+                Tokens::Exchange(exchange)
             }
             BackendCredentials::Basic { .. }
             | BackendCredentials::Bearer { .. }
@@ -76,15 +84,6 @@ impl Access {
             | BackendCredentials::None => Tokens::None,
         };
         Ok(Self { configured: configured.clone(), tokens })
-    }
-
-    /// Goes on with the tokens of another one that asks for the same.
-    pub fn take_over(&mut self, before: &Self) {
-        match (&mut self.tokens, &before.tokens) {
-            (Tokens::Own(own), Tokens::Own(before)) => own.take_over(before),
-            (Tokens::Exchange(exchange), Tokens::Exchange(before)) => exchange.take_over(before),
-            (Tokens::Exchange(_) | Tokens::None | Tokens::Own(_), _) => {}
-        }
     }
 
     /// What a request's questions to the backend carry. `grant` is none for public documents.
@@ -183,9 +182,4 @@ fn rejection(none: NoToken) -> Rejection {
         NoToken::Refused(_) => BackendFault::ExchangeRefused(cause),
         NoToken::Unavailable { retry_after, .. } => BackendFault::NoCredentials { cause, retry_after },
     })
-}
-
-#[expect(clippy::disallowed_methods, reason = "tokens are renewed where there is no request")]
-fn monotonic() -> Instant {
-    Instant::now()
 }

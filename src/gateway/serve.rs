@@ -36,7 +36,7 @@ use crate::oauth::CallError;
 use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
-use crate::shared::Shared;
+use crate::shared::{Shared, SharedKey, Turn};
 use crate::telemetry::{Metrics, RequestId};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
@@ -71,13 +71,11 @@ pub struct Gateway {
 /// What outlives a gateway: one is built anew with every reload.
 #[derive(Debug, Clone)]
 pub struct Lasting {
-    /// Keys, for when the settings name none.
-    pub keys: Keys,
     /// Where events are recorded.
     pub ledger: Arc<Ledger>,
     /// What is counted.
     pub metrics: Metrics,
-    /// What replicas share.
+    /// What replicas share; has the key of links and nonces, for when the settings name none.
     pub shared: Arc<Shared>,
 }
 
@@ -87,6 +85,9 @@ pub enum GatewayError {
     /// A base cannot be looked for in bodies.
     #[error(transparent)]
     Base(#[from] BadBase),
+    /// The key of links and nonces cannot be used.
+    #[error("the cipher for page links is not available")]
+    Cipher,
     /// The gateway's credentials at the token endpoint of the backend's tokens cannot be used.
     #[error("`backend.credentials` cannot be used: {0}")]
     Credentials(#[from] CallError),
@@ -105,13 +106,13 @@ struct Answered {
 }
 
 impl Gateway {
-    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens is taken over
-    /// where it still holds.
+    /// Builds everything; contacts nobody. What the gateway `before` knows of issuers and their tokens, and the tokens that
+    /// it has for the backend, are taken over where that still holds.
     ///
     /// # Errors
     /// When a trust anchor cannot be read or a URL cannot be used.
     pub fn new(settings: Settings, lasting: &Lasting, before: Option<&Self>) -> Result<Self, GatewayError> {
-        let keys = settings.seal_key.as_ref().map_or(&lasting.keys, |file| &file.keys);
+        let keys = keys(&settings, &lasting.shared).ok_or(GatewayError::Cipher)?;
         let rules = settings.rules.clone();
         let reading = Reading { scopes: rules.scopes, base: rules.public_base.clone() };
         let credentials = match settings.backend.credentials {
@@ -131,14 +132,11 @@ impl Gateway {
             proof_algorithms: settings.dpop.enabled.then(|| PROOF_ALGORITHMS.join(" ")),
         };
         let known = before.map(|before| before.issuers.as_ref());
-        let mut access = Access::new(&settings.backend.credentials)?;
-        if let Some(before) = before {
-            access.take_over(&before.access);
-        }
+        let issuers = Issuers::new(&settings.authorization_servers, &reading, known)?;
         Ok(Self {
-            issuers: Arc::new(Issuers::new(&settings.authorization_servers, &reading, known)?),
+            issuers: Arc::new(issuers.heeding(Arc::clone(&lasting.shared))),
             upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
-            access,
+            access: Access::new(&settings.backend.credentials, before.map(|before| &before.access))?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
             route,
@@ -297,7 +295,7 @@ impl Gateway {
             return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
         };
         record.caller(grant);
-        self.throttle(grant)?;
+        self.throttle(grant).await?;
         self.route.before_body(&question, &caller)?;
         let body = self.read(&question, body, record).await?;
         let passage = self.pass(question, body, &caller, (head, record)).await?;
@@ -324,12 +322,19 @@ impl Gateway {
         Ok(())
     }
 
-    fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
-        let Some(limiter) = &self.limiter else { return Ok(()) };
+    /// What this replica lets pass alone is counted with what the others do, as far as the count can be had.
+    async fn throttle(&self, grant: &Grant) -> Result<(), Rejection> {
+        let (Some(limiter), Some(rate)) = (&self.limiter, self.settings.limits.requests_per_client) else {
+            return Ok(());
+        };
         let client = format!("{} {}", grant.issuer().unwrap_or(""), grant.client().unwrap_or(""));
         limiter.check_key(&client).map_err(|until| Rejection::Throttled {
             retry_after: until.wait_time_from(DefaultClock::default().now()),
-        })
+        })?;
+        match self.lasting.shared.take(&client, rate).await {
+            Turn::Later(retry_after) => Err(Rejection::Throttled { retry_after }),
+            Turn::Now | Turn::Unknown => Ok(()),
+        }
     }
 
     /// The client's body, bounded, and only for interactions that have one.
@@ -538,6 +543,15 @@ fn whole((status, headers, body): (StatusCode, HeaderMap, Bytes), content: Conte
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Answered { response, content }
+}
+
+/// The keys of links and nonces: those of the file, or those that replicas share.
+fn keys(settings: &Settings, shared: &Shared) -> Option<Keys> {
+    if let Some(file) = &settings.seal_key {
+        return Some(file.keys.clone());
+    }
+    let SharedKey { secret, former } = shared.key().borrow().clone();
+    former.map_or_else(|| Keys::new(&secret), |former| Keys::succeeding(&secret, &former))
 }
 
 fn limiter(rate: Rate) -> Option<DefaultKeyedRateLimiter<String>> {

@@ -14,6 +14,7 @@ use super::memory::{Memory, Remembered};
 use super::server::{IssuerStatus, Server};
 use crate::config::{AuthorizationServer, Validation};
 use crate::oauth::Clock;
+use crate::shared::Shared;
 use crate::token::{AccessToken, Jws, Presented, Quoted, Reading, TokenError, TokenShape, VerifiedClaims};
 
 /// How often it is looked whether something is due.
@@ -22,11 +23,16 @@ const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// A refusal is remembered no longer than this: the token may become active (KEYS-025).
 const REFUSED_FOR: Duration = Duration::from_secs(10);
 
+/// How long a token that is active no more is refused everywhere, in seconds: as long as any replica may remember that it
+/// was active, which is the longest `introspection_cache`.
+const REVOKED_FOR: i64 = 600;
+
 /// All trusted issuers.
 pub struct Issuers {
     servers: Vec<Arc<Server>>,
     memory: Memory,
     clock: Clock,
+    shared: Option<Arc<Shared>>,
 }
 
 impl std::fmt::Debug for Issuers {
@@ -74,7 +80,13 @@ impl Issuers {
             .map(|server| Server::set_up(server, reading, &clock, known(&server.issuer)))
             .collect();
         let memory = before.map_or_else(Memory::new, |before| before.memory.clone());
-        Ok(Self { servers: servers?, memory, clock })
+        Ok(Self { servers: servers?, memory, clock, shared: None })
+    }
+
+    /// Refuses what is revoked by others who share this, and tells them what an issuer revoked.
+    #[must_use]
+    pub fn heeding(self, shared: Arc<Shared>) -> Self {
+        Self { shared: Some(shared), ..self }
     }
 
     /// Verifies the credential of a request that arrived at `now`; `None` when it has none.
@@ -94,18 +106,30 @@ impl Issuers {
             Presented::Bearer(token) | Presented::Dpop { token, .. } => token,
         };
         let digest = sha256(token.reveal().as_bytes());
-        if let Some(claims) = self.remembered(&digest).await? {
-            return Ok(Some(claims));
+        let claims = match self.remembered(&digest).await? {
+            Some(claims) => claims,
+            None => self.found(token, digest, now).await?,
+        };
+        if self.shared.as_ref().is_some_and(|shared| revoked(shared, &digest, &claims)) {
+            return Err(TokenError::Revoked);
         }
-        let verified = match token.shape() {
+        Ok(Some(claims))
+    }
+
+    async fn found(
+        &self,
+        token: &AccessToken,
+        digest: Digest,
+        now: Timestamp,
+    ) -> Result<VerifiedClaims, TokenError> {
+        match token.shape() {
             TokenShape::Opaque => {
                 let server = self.servers.iter().find(|server| server.settings.opaque);
                 let server = server.ok_or(TokenError::OpaqueUnsupported)?;
                 self.introspected(Question { server, token, digest, now }).await
             }
             TokenShape::Jwt => self.jwt(token, digest, now).await,
-        };
-        verified.map(Some)
+        }
     }
 
     /// The issuer's own metadata: the last good one, fetched if there is none yet.
@@ -165,7 +189,7 @@ impl Issuers {
                     known.finding
                 }));
             }
-            self.memory.forget(digest).await;
+            // It is kept all the same: that the token was active is news when it is active no more.
         }
         let Some(known) = self.memory.refused(digest).await else { return Ok(None) };
         let Some(server) = known.stands(&self.servers, now) else { return Ok(None) };
@@ -219,6 +243,16 @@ impl Issuers {
         }
     }
 
+    /// Forgets a token that was active, and tells the others (TOK-31).
+    async fn lost(&self, question: &Question<'_>) {
+        let Some(known) = self.memory.good(&question.digest).await else { return };
+        self.memory.forget(&question.digest).await;
+        let Some(shared) = &self.shared else { return };
+        let soon = question.now.as_second().saturating_add(REVOKED_FOR);
+        let until = known.finding.expires().map_or(soon, |expires| expires.as_second().min(soon));
+        shared.revoke(question.digest, until);
+    }
+
     /// Remembers an answer as long as configured: never beyond `exp`, and not at all without it (TOK-44).
     async fn answered(
         &self,
@@ -226,6 +260,9 @@ impl Issuers {
         keys: Option<Digest>,
         answer: Result<VerifiedClaims, TokenError>,
     ) -> Result<VerifiedClaims, TokenError> {
+        if let Err(TokenError::Inactive { .. }) = &answer {
+            self.lost(question).await;
+        }
         let cap = question.server.settings.introspection_cache;
         let (now, server) = ((self.clock)(), question.origin());
         let life = match &answer {
@@ -246,6 +283,12 @@ impl Issuers {
         }
         answer
     }
+}
+
+/// Whether others revoked it: by its text, or by the id that its issuer gave it (JWT-075).
+fn revoked(shared: &Shared, digest: &Digest, claims: &VerifiedClaims) -> bool {
+    shared.revoked(digest)
+        || matches!((claims.issuer(), claims.jti()), (Some(issuer), Some(jti)) if shared.revoked_id(issuer, jti))
 }
 
 /// A token and whom it is put to.

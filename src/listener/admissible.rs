@@ -166,6 +166,14 @@ impl Rules {
         }
     }
 
+    /// Whether clients may be told to use this host by TLS only (RFC 6797). Not for an address, which the RFC excludes, nor
+    /// for `localhost`, which belongs to everything on the client's machine.
+    pub(super) fn by_tls_only(&self) -> bool {
+        let bare = self.host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(&self.host);
+        let local = bare == "localhost" || bare.ends_with(".localhost");
+        self.scheme == Scheme::HTTPS && !local && bare.parse::<IpAddr>().is_err()
+    }
+
     fn ours(&self, authority: &Authority) -> bool {
         let default_port = if self.scheme == Scheme::HTTP { 80 } else { 443 };
         let port = authority.port_u16().unwrap_or(default_port);
@@ -445,6 +453,22 @@ mod tests {
     }
 
     /// TLS-7: the name in the handshake and the authority must agree.
+    #[test]
+    fn hosts_that_are_kept_to_tls() {
+        let table = [
+            ("https://gw.example/fhir", true),
+            ("https://localhost:8443/fhir", false),
+            ("https://gw.localhost/fhir", false),
+            ("https://192.0.2.7/fhir", false),
+            ("https://[::1]:8443/fhir", false),
+            ("http://gw.example/fhir", false),
+        ];
+        for (url, expected) in table {
+            let rules = Rules::new(&Url::parse(url).unwrap(), vec![443], 1000);
+            assert_eq!(rules.by_tls_only(), expected, "{url}");
+        }
+    }
+
     #[test]
     fn server_name() {
         let asked = head("GET", "/fhir", Version::HTTP_11, &[H]);

@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http::uri::Scheme;
 use http::{HeaderValue, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -29,6 +31,9 @@ const STREAMS: u32 = 100;
 /// HTTP/2 flow-control windows and send buffer: what one stream, and one connection, can make us hold.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// A year (RFC 6797 §6.1). Other names below this one are their owners' business.
+const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
 /// What is known of the connection that a request came over.
 #[derive(Debug, Clone)]
@@ -54,6 +59,22 @@ pub struct TlsSession {
     pub sni: Option<String>,
     /// The client's certificate, DER, whose key it proved to hold.
     pub client_certificate: Option<Vec<u8>>,
+    /// Its SHA-256: what `x5t#S256` of a certificate-bound token names (RFC 8705 §3.1).
+    pub client_certificate_sha256: Option<[u8; 32]>,
+}
+
+impl TlsSession {
+    fn of(session: &rustls::ServerConnection) -> Self {
+        let leaf = session.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.as_ref());
+        let thumbprint = |leaf: &[u8]| digest(&SHA256, leaf).as_ref().try_into().ok();
+        Self {
+            version: session.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default(),
+            suite: session.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite())).unwrap_or_default(),
+            sni: session.server_name().map(str::to_owned),
+            client_certificate: leaf.map(<[u8]>::to_vec),
+            client_certificate_sha256: leaf.and_then(thumbprint),
+        }
+    }
 }
 
 impl Connection {
@@ -75,7 +96,8 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
         let connection = Connection { peer, local, protocol: Protocol::Http1, tls: None };
         return serve_http1(socket, connection, house).await;
     };
-    let handshake = tokio_rustls::TlsAcceptor::from(store.current()).accept(socket);
+    let current = store.current();
+    let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(&current.config)).accept(socket);
     let done = tokio::select! {
         done = tokio::time::timeout(house.limits.header_timeout, handshake) => done,
         () = house.draining.cancelled() => return,
@@ -94,15 +116,13 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     let (_, session) = stream.get_ref();
     // ALPN decides: hyper-util's own detection would let bytes contradict it (ALPACA).
     let protocol = if session.alpn_protocol() == Some(b"h2") { Protocol::Http2 } else { Protocol::Http1 };
-    let tls = TlsSession {
-        version: session.protocol_version().map(|v| format!("{v:?}")).unwrap_or_default(),
-        suite: session.negotiated_cipher_suite().map(|s| format!("{:?}", s.suite())).unwrap_or_default(),
-        sni: session.server_name().map(str::to_owned),
-        client_certificate: session
-            .peer_certificates()
-            .and_then(<[_]>::first)
-            .map(|leaf| leaf.as_ref().to_vec()),
-    };
+    if session.handshake_kind() == Some(HandshakeKind::Resumed)
+        && !current.still_accepts(session.peer_certificates())
+    {
+        tracing::debug!(%peer, "the certificate of a resumed session is accepted no more");
+        return;
+    }
+    let tls = TlsSession::of(session);
     let connection = Connection { peer, local, protocol, tls: Some(tls) };
     match protocol {
         Protocol::Http1 => serve_http1(stream, connection, house).await,
@@ -249,25 +269,46 @@ async fn answer<S: Service>(
     connection: Arc<Connection>,
     house: Arc<House<S>>,
 ) -> Result<Response<S::Body>, Infallible> {
+    let (http1, tls) = (connection.protocol == Protocol::Http1, connection.tls.is_some());
+    let (mut response, trusted) = judged(request, broken, connection, &house).await;
+    let fields = response.headers_mut();
+    if tls && house.rules.by_tls_only() {
+        // HTTP-19; on every answer, whatever the service or the backend say.
+        fields.insert(header::STRICT_TRANSPORT_SECURITY, BY_TLS_ONLY);
+    }
+    if http1 && trusted == Head::Broken {
+        // What follows a head that cannot be trusted cannot be trusted either.
+        fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
+}
+
+/// Whether a request's head could be interpreted.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    Broken,
+    Sound,
+}
+
+async fn judged<S: Service>(
+    request: Request<Incoming>,
+    broken: Option<super::Refusal>,
+    connection: Arc<Connection>,
+    house: &House<S>,
+) -> (Response<S::Body>, Head) {
     let now = now();
-    let http1 = connection.protocol == Protocol::Http1;
     let (head, body) = request.into_parts();
     let (refusal, head) = match broken {
         Some(refusal) => (refusal, None),
         None => match admissible(&head, &house.rules, connection.over()) {
             Ok(()) => {
                 let request = Request::from_parts(head, body);
-                return Ok(house.service.serve(request, connection, now).await);
+                return (house.service.serve(request, connection, now).await, Head::Sound);
             }
             Err(refusal) => (refusal, Some(head)),
         },
     };
-    let mut response = house.service.refuse(refusal, head, connection, now).await;
-    if http1 {
-        // What follows a head that cannot be trusted cannot be trusted either.
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
-    Ok(response)
+    (house.service.refuse(refusal, head, connection, now).await, Head::Broken)
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one reading of the clock for a request")]

@@ -1,19 +1,26 @@
 //! The listener over real sockets and real TLS.
 
+mod certificates;
+mod clients;
+#[path = "../../tests/support/ocsp.rs"]
+mod ocsp;
+mod profiles;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use http::request::Parts;
 use http::{Request, Response, Version};
 use http_body_util::{BodyExt, Empty, Full};
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::crypto::aws_lc_rs::{self, cipher_suite, kx_group};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rcgen::{CertificateParams, KeyPair};
+use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -56,6 +63,10 @@ impl Service for Double {
             "/fhir/who" => {
                 let tls = connection.tls.clone();
                 let certificate = tls.as_ref().and_then(|tls| tls.client_certificate.as_ref());
+                let thumbprint = tls.as_ref().and_then(|tls| tls.client_certificate_sha256);
+                let fits = certificate.map(|der| digest(&SHA256, der)).as_ref().map(|it| it.as_ref())
+                    == thumbprint.as_ref().map(|it| it.as_slice());
+                assert!(fits, "the thumbprint is another certificate's");
                 format!(
                     "{:?} {} {:?} cert={}",
                     connection.protocol,
@@ -268,18 +279,31 @@ struct Papers {
 
 impl Papers {
     fn new(name: &str) -> Self {
+        Self::of(name, &rcgen::PKCS_ECDSA_P256_SHA256)
+    }
+
+    /// With a key of another kind.
+    fn of(name: &str, kind: &'static rcgen::SignatureAlgorithm) -> Self {
         let folder = std::env::temp_dir().join(format!("pforte-listener-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
         let mut papers = Self { folder, der: CertificateDer::from(Vec::new()) };
-        papers.renew();
+        papers.renew(kind);
         papers
     }
 
-    fn renew(&mut self) {
-        let made = rcgen::generate_simple_self_signed(["gw.test".to_owned()]).unwrap();
-        std::fs::write(self.folder.join("server.pem"), made.cert.pem()).unwrap();
-        std::fs::write(self.folder.join("server.key"), made.signing_key.serialize_pem()).unwrap();
-        self.der = made.cert.der().clone();
+    fn renew(&mut self, kind: &'static rcgen::SignatureAlgorithm) {
+        let key = KeyPair::generate_for(kind).unwrap();
+        let certificate =
+            CertificateParams::new(vec!["gw.test".to_owned()]).unwrap().self_signed(&key).unwrap();
+        self.write("server.pem", certificate.pem().as_bytes());
+        self.write("server.key", key.serialize_pem().as_bytes());
+        self.der = certificate.der().clone();
+    }
+
+    fn write(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.folder.join(name);
+        std::fs::write(&path, content).unwrap();
+        path
     }
 
     fn settings(&self) -> ServerTls {
@@ -344,141 +368,6 @@ async fn who(stream: &mut (impl AsyncRead + AsyncWrite + Unpin)) -> String {
     say(stream, format!("GET /fhir/who HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await;
     let seen = until(stream, "cert=").await;
     seen.split_once("\r\n\r\n").unwrap().1.to_owned()
-}
-
-/// TLS-1, and TLS-006 of the hostile catalogue: ALPN decides the protocol, and bytes cannot contradict it.
-#[tokio::test]
-async fn alpn_and_versions() {
-    let papers = Papers::new("alpn");
-    let house = House::open(limits(), Some(papers.store()));
-    for (alpn, versions, wanted) in [
-        (&["http/1.1"][..], rustls::ALL_VERSIONS, "Http1 TLSv1_3 Some(\"gw.test\")"),
-        (&[], rustls::ALL_VERSIONS, "Http1 TLSv1_3 Some(\"gw.test\")"),
-        (&["foo", "http/1.1"], &[&rustls::version::TLS12], "Http1 TLSv1_2 Some(\"gw.test\")"),
-    ] {
-        let config = papers.client_with(alpn, aws_lc_rs::default_provider(), versions);
-        let mut stream = house.tls(config).await.unwrap();
-        assert!(who(&mut stream).await.starts_with(wanted), "{alpn:?}");
-    }
-    assert!(house.tls(papers.client(&["foo"])).await.is_err(), "no common protocol");
-
-    let stream = house.tls(papers.client(&["h2", "http/1.1"])).await.unwrap();
-    let (mut send, driver) =
-        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await.unwrap();
-    let driving = tokio::spawn(driver);
-    for (path, status, text) in [("/fhir/who", 200, "Http2 TLSv1_3"), ("/fhir/x", 200, "GET /fhir/x")] {
-        let request = Request::get(format!("https://gw.test{path}")).body(Empty::<Bytes>::new()).unwrap();
-        let answer = send.send_request(request).await.unwrap();
-        assert_eq!((answer.status().as_u16(), answer.version()), (status, Version::HTTP_2));
-        let body = answer.into_body().collect().await.unwrap().to_bytes();
-        assert!(String::from_utf8_lossy(&body).starts_with(text));
-    }
-    let foreign = Request::get("https://evil.test/fhir").body(Empty::<Bytes>::new()).unwrap();
-    assert_eq!(send.send_request(foreign).await.unwrap().status(), 421);
-    drop(send);
-    driving.abort();
-
-    let mut lied = house.tls(papers.client(&["h2"])).await.unwrap();
-    say(&mut lied, get("/fhir/who").as_bytes()).await;
-    let seen = to_end(&mut lied).await;
-    assert!(!seen.contains("HTTP/1.1"), "h2 was agreed, HTTP/1.1 answered: {seen:?}");
-}
-
-/// TLS-3, TLS-4.
-#[tokio::test]
-async fn bsi_profile() {
-    let papers = Papers::new("bsi");
-    let settings = ServerTls { suites: TlsSuites::BsiTr021022, ..papers.settings() };
-    let house = House::open(limits(), Some(Arc::new(CertificateStore::open(settings).unwrap())));
-    let modern = House::open(limits(), Some(papers.store()));
-    let provider = |group, suite| rustls::crypto::CryptoProvider {
-        kx_groups: vec![group],
-        cipher_suites: vec![suite],
-        ..aws_lc_rs::default_provider()
-    };
-    let (aes, chacha) =
-        (cipher_suite::TLS13_AES_128_GCM_SHA256, cipher_suite::TLS13_CHACHA20_POLY1305_SHA256);
-    for (group, suite, bsi) in [
-        (kx_group::SECP256R1, aes, true),
-        (kx_group::SECP384R1, aes, true),
-        (kx_group::X25519, aes, false),
-        (kx_group::X25519MLKEM768, aes, false),
-        (kx_group::SECP256R1, chacha, false),
-    ] {
-        let config = || papers.client_with(&[], provider(group, suite), &[&rustls::version::TLS13]);
-        assert_eq!(house.tls(config()).await.is_ok(), bsi, "{group:?} {suite:?}");
-        assert!(modern.tls(config()).await.is_ok(), "{group:?} {suite:?}");
-    }
-}
-
-/// RFC 8705: off, optional with a self-signed certificate, required by CA.
-#[tokio::test]
-async fn client_certificates() {
-    let papers = Papers::new("clients");
-    let mut ca = CertificateParams::new(Vec::new()).unwrap();
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca = CertifiedIssuer::self_signed(ca, KeyPair::generate().unwrap()).unwrap();
-    let client_ca = papers.folder.join("clients.pem");
-    std::fs::write(&client_ca, ca.pem()).unwrap();
-    let key = KeyPair::generate().unwrap();
-    let params = CertificateParams::new(vec!["client.test".to_owned()]).unwrap();
-    let issued = params.signed_by(&key, &ca).unwrap().der().clone();
-    let own = params.self_signed(&key).unwrap().der().clone();
-    let identity = |cert: &CertificateDer<'static>| {
-        Some((cert.clone(), PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der()))))
-    };
-    for (asked, shown, wanted) in [
-        (ClientCertificates::Off, identity(&own), Some("cert=false")),
-        (ClientCertificates::Optional, None, Some("cert=false")),
-        (ClientCertificates::Optional, identity(&own), Some("cert=true")),
-        (ClientCertificates::Optional, identity(&issued), Some("cert=true")),
-        (ClientCertificates::Required, None, None),
-        (ClientCertificates::Required, identity(&own), None),
-        (ClientCertificates::Required, identity(&issued), Some("cert=true")),
-    ] {
-        let client_ca = Some(client_ca.clone());
-        let settings = ServerTls { client_certificates: asked, client_ca, ..papers.settings() };
-        let house = House::open(limits(), Some(Arc::new(CertificateStore::open(settings).unwrap())));
-        let provider = aws_lc_rs::default_provider();
-        let config = papers.client_auth(&[], provider, rustls::ALL_VERSIONS, shown);
-        let answer = async {
-            let mut stream = house.tls(config).await.ok()?;
-            stream.write_all(format!("GET /fhir/who HTTP/1.1\r\n{CLOSE}\r\n").as_bytes()).await.ok()?;
-            let mut seen = String::new();
-            stream.read_to_string(&mut seen).await.ok()?;
-            Some(seen)
-        };
-        let seen = tokio::time::timeout(PATIENCE, answer).await.unwrap();
-        match wanted {
-            Some(text) => {
-                assert!(seen.clone().is_some_and(|seen| seen.ends_with(text)), "{asked:?}: {seen:?}")
-            }
-            None => assert_eq!(seen, None, "{asked:?}"),
-        }
-    }
-}
-
-/// TLS-9: a new certificate serves new handshakes; a broken one changes nothing.
-#[tokio::test]
-async fn reload() {
-    let mut papers = Papers::new("reload");
-    let store = papers.store();
-    let house = House::open(limits(), Some(Arc::clone(&store)));
-    let mut before = house.tls(papers.client(&[])).await.unwrap();
-    let old = papers.client(&[]);
-    papers.renew();
-    store.reload().unwrap();
-    assert!(house.tls(papers.client(&[])).await.is_ok());
-    assert!(house.tls(old).await.is_err(), "the old certificate is still served");
-    assert!(who(&mut before).await.contains("Http1"), "connections outlive a reload");
-
-    std::fs::write(papers.folder.join("server.key"), KeyPair::generate().unwrap().serialize_pem()).unwrap();
-    let error = store.reload().unwrap_err().to_string();
-    assert!(error.contains("server.tls"), "{error}");
-    std::fs::write(papers.folder.join("server.pem"), "nothing").unwrap();
-    let error = store.reload().unwrap_err().to_string();
-    assert!(error.contains("server.tls.certificate"), "{error}");
-    assert!(house.tls(papers.client(&[])).await.is_ok(), "a bad reload must change nothing");
 }
 
 const SHORT: Duration = Duration::from_millis(150);

@@ -22,7 +22,7 @@ pub use own::OwnToken;
 use super::authentication::Authentication;
 use super::error::CallError;
 use super::fetch::{Fetcher, Reply, Setup};
-use super::trouble::Clock;
+use super::trouble::{Clock, Trouble};
 use crate::config::TokenRequest;
 use crate::token::{AccessToken, Quoted, object};
 
@@ -133,6 +133,15 @@ impl TokenFault {
             Self::Call(_) | Self::Overloaded | Self::Refused { .. } | Self::Unusable { .. } => false,
         }
     }
+
+    /// Leaves the server alone for as long as it asks for, or for a moment.
+    fn note(&self, trouble: &Trouble<Self>, now: Instant, tolerated: u32) {
+        let asked = if let Self::Call(call) = self { call.retry_after() } else { None };
+        match asked {
+            Some(pause) => trouble.asked_for(pause, self.clone(), now),
+            None => trouble.failed(self.clone(), now, tolerated),
+        }
+    }
 }
 
 /// A token endpoint, and what the gateway asks of it.
@@ -173,6 +182,11 @@ impl Endpoint {
             request: Arc::new(request.clone()),
             clock,
         })
+    }
+
+    /// Whether both ask for the same in the same way, by files of the same content.
+    fn is_that_of(&self, other: &Self) -> bool {
+        self.request == other.request && self.fetcher.same_files(&other.fetcher)
     }
 
     fn now(&self) -> Instant {

@@ -6,6 +6,13 @@ use std::time::{Duration, Instant};
 /// Tells monotonic time; tests bring their own.
 pub type Clock = Arc<dyn Fn() -> Instant + Send + Sync>;
 
+/// The clock of this machine.
+#[must_use]
+pub fn monotonic() -> Clock {
+    #[expect(clippy::disallowed_methods, reason = "pauses and lives are counted where there is no request")]
+    Arc::new(Instant::now)
+}
+
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// A server that comes back must be noticed within seconds (FLT-033), so pauses grow no longer than this.

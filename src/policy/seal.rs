@@ -31,9 +31,12 @@ pub const LINK_PARAMETER: &str = "_link";
 /// What separates these seals from any other use of the key.
 const CONTEXT: &[u8] = b"pforte sealed link 1";
 
-/// The key that links are sealed with.
+/// The key that links are sealed with, and one before it that still opens them.
 #[derive(Debug)]
-pub struct SealKey(LessSafeKey);
+pub struct SealKey {
+    key: LessSafeKey,
+    former: Option<LessSafeKey>,
+}
 
 /// What a link leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,7 +310,13 @@ impl SealKey {
     /// A key from 32 bytes.
     #[must_use]
     pub fn new(bytes: &[u8; 32]) -> Option<Self> {
-        UnboundKey::new(&AES_256_GCM_SIV, bytes).ok().map(|key| Self(LessSafeKey::new(key)))
+        Some(Self { key: cipher(bytes)?, former: None })
+    }
+
+    /// The same, opening what another key sealed as well.
+    #[must_use]
+    pub fn succeeding(self, former: &[u8; 32]) -> Option<Self> {
+        Some(Self { former: Some(cipher(former)?), ..self })
     }
 
     /// The text that stands for a link; `None` when the cipher fails, which leaves the link out.
@@ -317,22 +326,29 @@ impl SealKey {
         let hash = digest(&SHA256, &sealed);
         let mut nonce = [0; 12];
         nonce.iter_mut().zip(hash.as_ref()).for_each(|(to, from)| *to = *from);
-        self.0
+        self.key
             .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::from(CONTEXT), &mut sealed)
             .ok()?;
         Some(URL_SAFE_NO_PAD.encode([nonce.as_slice(), &sealed].concat()))
     }
 
-    /// The link behind a text, when this key sealed it and not a bit was changed.
+    /// The link behind a text, when this key sealed it, or the one before, and not a bit was changed.
     #[must_use]
     pub fn open(&self, text: &str) -> Option<Link> {
         let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
         let (nonce, sealed) = bytes.split_at_checked(12)?;
-        let mut sealed = sealed.to_vec();
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let opened = self.0.open_in_place(nonce, Aad::from(CONTEXT), &mut sealed).ok()?;
-        serde_json::from_slice(opened).ok()
+        let open = |key: &LessSafeKey| {
+            let mut sealed = sealed.to_vec();
+            let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+            let opened = key.open_in_place(nonce, Aad::from(CONTEXT), &mut sealed).ok()?;
+            serde_json::from_slice(opened).ok()
+        };
+        open(&self.key).or_else(|| open(self.former.as_ref()?))
     }
+}
+
+fn cipher(bytes: &[u8; 32]) -> Option<LessSafeKey> {
+    UnboundKey::new(&AES_256_GCM_SIV, bytes).ok().map(LessSafeKey::new)
 }
 
 #[cfg(test)]
@@ -370,6 +386,18 @@ mod tests {
         for foreign in ["", "abc", "?_getpages=abc", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"] {
             assert_eq!(key.open(foreign), None, "{foreign}");
         }
+    }
+
+    /// A key opens what the one before it sealed, and seals what only it opens.
+    #[test]
+    fn a_key_succeeds_another() {
+        let key = |byte| SealKey::new(&[byte; 32]).expect("a key");
+        let (first, second) = (key(1), key(2).succeeding(&[1; 32]).expect("a key"));
+        let (old, new) = (first.seal(&link()).expect("sealed"), second.seal(&link()).expect("sealed"));
+        assert_eq!(second.open(&old), Some(link()));
+        assert_eq!(second.open(&new), Some(link()));
+        assert_eq!((first.open(&new), key(2).open(&new)), (None, Some(link())));
+        assert_eq!(key(3).succeeding(&[2; 32]).expect("a key").open(&old), None);
     }
 
     #[test]

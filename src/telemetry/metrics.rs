@@ -34,6 +34,15 @@ struct Interaction {
     interaction: &'static str,
 }
 
+/// What is shown once there is one of it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Kind {
+    kind: &'static str,
+}
+
+/// The one kind of server that replicas share by.
+const REDIS: Kind = Kind { kind: "redis" };
+
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Issuer {
     issuer: String,
@@ -76,6 +85,9 @@ struct Inner {
     audit_failed: Counter,
     connections: Gauge,
     certificate_expiry: Gauge<f64, AtomicU64>,
+    shared_up: Family<Kind, Gauge>,
+    shared_asked: Family<Kind, Counter>,
+    shared_failed: Family<Kind, Counter>,
     keys_age: Family<Issuer, Gauge<f64, AtomicU64>>,
     key_fetches: Family<KeyFetch, Counter>,
     introspections: Family<Issuer, Counter>,
@@ -102,6 +114,9 @@ impl Metrics {
             audit_failed: Counter::default(),
             connections: Gauge::default(),
             certificate_expiry: Gauge::default(),
+            shared_up: Family::default(),
+            shared_asked: Family::default(),
+            shared_failed: Family::default(),
             keys_age: Family::default(),
             key_fetches: Family::default(),
             introspections: Family::default(),
@@ -157,6 +172,15 @@ impl Metrics {
         self.0.certificate_expiry.set(at.as_duration().as_secs_f64());
     }
 
+    /// Whether the server that replicas share by can be used, how many questions it was asked so far, and how many of them
+    /// had no usable answer. Nothing is shown of it before the first call.
+    pub fn shared_state(&self, up: bool, asked: u64, failed: u64) {
+        self.0.shared_up.get_or_create(&REDIS).set(i64::from(up));
+        for (counter, number) in [(&self.0.shared_asked, asked), (&self.0.shared_failed, failed)] {
+            counter.get_or_create(&REDIS).inner().store(number, Ordering::Relaxed);
+        }
+    }
+
     /// What an authorization server has been asked so far; counted elsewhere, shown here.
     pub fn issuer(&self, issuer: &str, figures: &IssuerFigures) {
         let label = Issuer { issuer: issuer.to_owned() };
@@ -204,6 +228,11 @@ impl Inner {
         to.register("audit_waiting", "Audit events not yet written", self.audit_waiting.clone());
         to.register("audit_failed", "Audit events that could not be written", self.audit_failed.clone());
         to.register("connections", "Client connections open now", self.connections.clone());
+        to.register("shared_state_up", "Whether what replicas share can be had", self.shared_up.clone());
+        let text = "Questions to the server that replicas share by";
+        to.register("shared_state_questions", text, self.shared_asked.clone());
+        let text = "Questions to the server that replicas share by without a usable answer";
+        to.register("shared_state_errors", text, self.shared_failed.clone());
         let text = "When the served certificate ends, since the epoch";
         to.register_with_unit(
             "certificate_expiry_timestamp",
@@ -271,7 +300,9 @@ mod tests {
         let metrics = Metrics::new();
         let before = metrics.encode();
         assert!(
-            before.contains("pforte_connections 0\n") && !before.contains("pforte_requests_total"),
+            before.contains("pforte_connections 0\n")
+                && !before.contains("pforte_requests_total")
+                && !before.contains("pforte_shared_state_up{"),
             "{before}"
         );
 
@@ -284,6 +315,8 @@ mod tests {
         metrics.audit_waiting(7);
         metrics.audit_failed(2);
         metrics.certificate_expires("2027-01-01T00:00:00Z".parse().unwrap());
+        metrics.shared_state(false, 3, 1);
+        metrics.shared_state(true, 5, 2);
         let mut figures = IssuerFigures {
             keys_age: Some(Duration::from_millis(2500)),
             key_fetches: [1, 40, 2],
@@ -310,6 +343,9 @@ mod tests {
             "pforte_audit_waiting 7",
             "pforte_audit_failed_total 2",
             "pforte_connections 1",
+            "pforte_shared_state_up{kind=\"redis\"} 1",
+            "pforte_shared_state_questions_total{kind=\"redis\"} 5",
+            "pforte_shared_state_errors_total{kind=\"redis\"} 2",
             "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
             "pforte_issuer_keys_age_seconds{issuer=\"https://as.test\"} 2.5",
             "pforte_issuer_key_fetches_total{issuer=\"https://as.test\",outcome=\"unchanged\"} 40",

@@ -162,6 +162,18 @@ impl VerifiedClaims {
         Ok(Self { grant, times, binding })
     }
 
+    /// The issuer, as the token has it.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.grant.issuer()
+    }
+
+    /// The id that its issuer gave the token.
+    #[must_use]
+    pub fn jti(&self) -> Option<&str> {
+        self.grant.jti()
+    }
+
     /// When the token stops being valid, if it says so.
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {

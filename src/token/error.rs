@@ -241,6 +241,9 @@ pub enum TokenError {
     /// TOK-62: bound to something that is not understood.
     #[error("claim `cnf` is unusable: expected `jkt`, `x5t#S256` or both, each a SHA-256 thumbprint")]
     ConfirmationUnusable,
+    /// TOK-31, JWT-075: told by another replica or an operator.
+    #[error("the token is revoked")]
+    Revoked,
     /// TOK-41.
     #[error("issuer `{issuer}` says the token is not active")]
     Inactive {
@@ -321,6 +324,7 @@ impl TokenError {
             Self::CertificateMismatch => "token_certificate_mismatch",
             Self::ConfirmationUnusable => "token_confirmation_unusable",
             Self::Inactive { .. } => "token_inactive",
+            Self::Revoked => "token_revoked",
             Self::Disagreement { .. } => "token_disagreement",
             Self::IssuerUnavailable { .. } => "issuer_unavailable",
             Self::IssuerOverloaded { .. } => "issuer_overloaded",
@@ -373,6 +377,7 @@ impl TokenError {
             | Self::CertificateMismatch
             | Self::ConfirmationUnusable
             | Self::Inactive { .. }
+            | Self::Revoked
             | Self::Disagreement { .. } => TokenClass::InvalidToken,
         }
     }

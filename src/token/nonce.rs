@@ -21,9 +21,12 @@ pub(super) const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// Bytes of the code.
 const CODE: usize = 16;
 
-/// What nonces are made with.
+/// What nonces are made with, and a key before it whose nonces are still accepted.
 #[derive(Debug)]
-pub struct NonceKey(hmac::Key);
+pub struct NonceKey {
+    key: hmac::Key,
+    former: Option<hmac::Key>,
+}
 
 /// What a nonce is worth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,15 +43,20 @@ impl NonceKey {
     /// Derives the key from 32 secret bytes that may serve other purposes too.
     #[must_use]
     pub fn new(secret: &[u8; 32]) -> Self {
-        let purpose = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"pforte DPoP nonce");
-        Self(hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref()))
+        Self { key: derived(secret), former: None }
+    }
+
+    /// The same, accepting what was made with another secret as well.
+    #[must_use]
+    pub fn succeeding(self, former: &[u8; 32]) -> Self {
+        Self { former: Some(derived(former)), ..self }
     }
 
     /// The nonce of this instant.
     #[must_use]
     pub fn issue(&self, now: Timestamp) -> String {
         let time = now.as_second().to_be_bytes();
-        let code = hmac::sign(&self.0, &time);
+        let code = hmac::sign(&self.key, &time);
         let code = code.as_ref().get(..CODE).unwrap_or_default();
         URL_SAFE_NO_PAD.encode([&time, code].concat())
     }
@@ -70,10 +78,21 @@ impl NonceKey {
     fn issued(&self, nonce: &str) -> Option<Timestamp> {
         let bytes = URL_SAFE_NO_PAD.decode(nonce).ok()?;
         let (time, code) = bytes.split_first_chunk::<8>()?;
-        let expected = hmac::sign(&self.0, time);
-        verify_slices_are_equal(code, expected.as_ref().get(..CODE)?).ok()?;
+        let made_with = |key: &hmac::Key| {
+            let expected = hmac::sign(key, time);
+            let expected = expected.as_ref().get(..CODE).unwrap_or_default();
+            verify_slices_are_equal(code, expected).is_ok()
+        };
+        if !made_with(&self.key) && !self.former.as_ref().is_some_and(made_with) {
+            return None;
+        }
         Timestamp::from_second(i64::from_be_bytes(*time)).ok()
     }
+}
+
+fn derived(secret: &[u8; 32]) -> hmac::Key {
+    let purpose = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret), b"pforte DPoP nonce");
+    hmac::Key::new(hmac::HMAC_SHA256, purpose.as_ref())
 }
 
 #[cfg(test)]
@@ -100,6 +119,10 @@ mod tests {
         }
         assert_eq!(NonceKey::new(&[1; 32]).judge(&nonce, at(0)), NonceAge::Fresh);
         assert_eq!(other.judge(&nonce, at(0)), NonceAge::Unusable);
+        let successor = NonceKey::new(&[2; 32]).succeeding(&[1; 32]);
+        assert_eq!(successor.judge(&nonce, at(0)), NonceAge::Fresh);
+        assert_eq!(successor.judge(&other.issue(at(0)), at(0)), NonceAge::Fresh);
+        assert_eq!(key.judge(&successor.issue(at(0)), at(0)), NonceAge::Unusable);
         for text in
             ["", "x", "AAAA", nonce.trim_start_matches('A'), &format!("{nonce}A"), &nonce.to_uppercase()]
         {

@@ -94,6 +94,12 @@ fn faults_between_gateway_and_backend() {
         assert_eq!(shown(&client, &ask, (status, &[], "")).map(|shown| shown.status), Ok(status));
     }
     assert_eq!(shown(&client, &ask, (407, &[], "")), Err("BackendRefused(407)".into()));
+    // The client has never seen an exchanged token; what its user may not is told.
+    let exchanged = route_with(BACKEND, Credentials::Exchanged);
+    for status in [401, 407] {
+        assert_eq!(shown(&exchanged, &ask, (status, &[], "")), Err(format!("BackendRefused({status})")));
+    }
+    assert_eq!(shown(&exchanged, &ask, (403, &[], "")).map(|shown| shown.status), Ok(403));
     for status in [100, 101, 418, 451, 500, 501, 502, 503, 504, 599] {
         assert_eq!(shown(&route(), &ask, (status, &[], "")), Err(format!("BackendFailed({status})")));
     }

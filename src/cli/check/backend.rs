@@ -1,18 +1,24 @@
 //! What is asked of the backend: who it says it is, then whether constrained grants can rest on it.
 
+use http::HeaderValue;
 use http::header::{ACCEPT, AUTHORIZATION, CONNECTION};
-use reqwest::{Client, RequestBuilder};
+use reqwest::Client;
 use serde_json::Value;
 use url::Url;
 
+use super::introspection::UNKNOWN_TOKEN;
 use super::narrowing::narrowing;
 use super::probe::{Answer, Report, ask};
-use crate::config::{Backend, BackendCredentials, Settings};
+use crate::config::{Backend, BackendCredentials, Settings, TokenRequest};
+use crate::oauth::{Exchange, NoToken, OwnToken, Subject, monotonic};
+use crate::token::AccessToken;
+use crate::upstream::headers::{bearer, credentials};
 
 /// The FHIR server behind the gateway, as the gateway talks to it.
 pub(super) struct Fhir<'a> {
     http: &'a Client,
     backend: &'a Backend,
+    authorization: Option<HeaderValue>,
 }
 
 impl Fhir<'_> {
@@ -20,29 +26,67 @@ impl Fhir<'_> {
     pub(super) async fn read(&self, target: &str) -> Result<Answer, String> {
         let base = self.backend.url.as_str().trim_end_matches('/');
         let url = Url::parse(&format!("{base}/{target}")).map_err(|error| error.to_string())?;
-        ask(self.authenticated(self.http.get(url)).header(ACCEPT, "application/fhir+json")).await
+        let request = self.http.get(url).header(ACCEPT, "application/fhir+json");
+        ask(match &self.authorization {
+            Some(field) => request.header(AUTHORIZATION, field.clone()),
+            None => request,
+        })
+        .await
     }
+}
 
-    fn authenticated(&self, request: RequestBuilder) -> RequestBuilder {
-        match &self.backend.credentials {
-            BackendCredentials::Basic { username, password } => {
-                request.basic_auth(username, Some(password.reveal()))
-            }
-            BackendCredentials::Bearer { token } => {
-                request.header(AUTHORIZATION, format!("Bearer {}", token.reveal()))
-            }
-            BackendCredentials::ClientCredentials(_)
-            | BackendCredentials::TokenExchange(_)
-            | BackendCredentials::Forward
-            | BackendCredentials::None => request,
+/// What to show the backend, and whether a token endpoint gives it; nothing where each request carries its user's token.
+async fn authorization(
+    configured: &BackendCredentials,
+    report: &mut Report,
+) -> Result<Option<HeaderValue>, String> {
+    match configured {
+        BackendCredentials::Basic { .. } | BackendCredentials::Bearer { .. } | BackendCredentials::None => {
+            credentials(configured, None).map_err(|error| error.to_string())
         }
+        BackendCredentials::ClientCredentials(request) => {
+            let own = OwnToken::new(request, monotonic()).map_err(|error| error.to_string())?;
+            let issued = own.current().await.map_err(|none| none.to_string())?;
+            report.fits(format_args!("a token as `{}` from {}", request.client.id, request.token_url));
+            let token = bearer(issued.token().reveal()).map_err(|error| error.to_string())?;
+            credentials(configured, Some(&token)).map_err(|error| error.to_string())
+        }
+        BackendCredentials::Forward => Ok(None),
+        BackendCredentials::TokenExchange(request) => exchange(request, report).await.map(|()| None),
+    }
+}
+
+/// RFC 8693: the gateway may exchange, and a token that nobody issued is not exchanged.
+async fn exchange(request: &TokenRequest, report: &mut Report) -> Result<(), String> {
+    let exchange = Exchange::new(request, monotonic()).map_err(|error| error.to_string())?;
+    let unknown = AccessToken::new(UNKNOWN_TOKEN).map_err(|error| error.to_string())?;
+    let (id, url) = (&request.client.id, &request.token_url);
+    match exchange.of(&Subject::new(unknown, None)).await {
+        Ok(_) => Err(format!("{url} exchanges a token that nobody issued: do not trust this server")),
+        Err(NoToken::Refused(fault)) => {
+            report.fits(format_args!(
+                "token exchange as `{id}` at {url}: a token that nobody issued is refused"
+            ));
+            report.note(format_args!(
+                "the refusal was: {fault}; try one of a user to see that scope and target fit"
+            ));
+            Ok(())
+        }
+        Err(none @ NoToken::Unavailable { .. }) => Err(none.to_string()),
     }
 }
 
 /// Asks the backend.
 pub(super) async fn backend(http: &Client, settings: &Settings, report: &mut Report) {
     let backend = &settings.backend;
-    let fhir = Fhir { http, backend };
+    let authorization = match authorization(&backend.credentials, report).await {
+        Ok(authorization) => authorization,
+        Err(problem) => {
+            let mend = "mend `backend.credentials`, or what the authorization server knows of this client";
+            return report.misfit(format_args!("{problem}; {mend}"));
+        }
+    };
+    let fhir = Fhir { http, backend, authorization };
     let answer = match fhir.read("metadata").await {
         Ok(answer) => answer,
         Err(problem) => {
@@ -74,8 +118,8 @@ pub(super) async fn backend(http: &Client, settings: &Settings, report: &mut Rep
     } else {
         report.note("it closes the connection after each answer; switch HTTP keep-alive on for speed");
     }
-    if matches!(backend.credentials, BackendCredentials::Forward) {
-        report.note("it wants the clients' own tokens, so searches were not tried");
+    if matches!(backend.credentials, BackendCredentials::Forward | BackendCredentials::TokenExchange(_)) {
+        report.note("it wants tokens of users, so searches were not tried");
     } else {
         narrowing(&fhir, settings, &statement, report).await;
     }

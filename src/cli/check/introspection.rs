@@ -19,7 +19,7 @@ use crate::scope::Reader;
 use crate::token::{AccessToken, Presented, Reading, TokenError};
 
 /// A token that nobody has issued; not secret, only unlikely.
-const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
+pub(super) const UNKNOWN_TOKEN: &str = "pforte-check-6f1c0c3e9a7d4b52";
 
 /// TOK-40, TOK-41: the gateway may ask, and a token that nobody issued is not active.
 pub(super) async fn introspection(

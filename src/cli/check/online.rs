@@ -45,7 +45,8 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     }
     writeln!(out, "backend {}", settings.backend.url)?;
     let mut report = Report::default();
-    match client(settings.backend.ca.as_deref(), settings.backend.timeout) {
+    let behind = &settings.backend;
+    match client(behind.ca.as_deref(), behind.client_certificate.as_ref(), behind.timeout) {
         Ok(http) => backend(&http, settings, &mut report).await,
         Err(problem) => report.misfit(problem),
     }

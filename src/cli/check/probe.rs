@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, RequestBuilder};
+use reqwest::{Certificate, Client, Identity, RequestBuilder};
 use serde_json::Value;
+
+use crate::config::CertificateFiles;
 
 /// No document that is asked for here is larger.
 const LARGEST: usize = 32 << 20;
@@ -74,14 +76,24 @@ impl Answer {
 }
 
 /// A client that follows no redirect: an endpoint that moved is a finding, and credentials stay where they were meant
-/// for.
-pub(super) fn client(ca: Option<&Path>, timeout: Duration) -> Result<Client, String> {
+/// for. `own` is what it presents in the handshake.
+pub(super) fn client(
+    ca: Option<&Path>,
+    own: Option<&CertificateFiles>,
+    timeout: Duration,
+) -> Result<Client, String> {
+    let read = |path: &Path| {
+        pem(path).map_err(|error| format!("{} cannot be read ({})", path.display(), error.kind()))
+    };
     let mut builder =
         Client::builder().redirect(Policy::none()).no_proxy().timeout(timeout).user_agent("pforte-check");
     if let Some(ca) = ca {
-        let pem = pem(ca).map_err(|error| format!("{} cannot be read ({})", ca.display(), error.kind()))?;
-        let anchors = Certificate::from_pem_bundle(&pem).map_err(|error| cause(&error))?;
+        let anchors = Certificate::from_pem_bundle(&read(ca)?).map_err(|error| cause(&error))?;
         builder = builder.tls_certs_merge(anchors);
+    }
+    if let Some(own) = own {
+        let both = [read(&own.certificate)?, b"\n".to_vec(), read(&own.key)?].concat();
+        builder = builder.identity(Identity::from_pem(&both).map_err(|error| cause(&error))?);
     }
     builder.build().map_err(|error| cause(&error))
 }

@@ -1,4 +1,6 @@
-//! Certificates and keys: readable, fitting each other, strong enough, valid now.
+//! Certificates and keys: readable, fitting each other, strong enough, valid now (TLS-5, TLS-9).
+//!
+//! Clients judge the whole chain, so every certificate of it is looked at, not the leaf alone.
 
 use std::path::{Path, PathBuf};
 
@@ -11,16 +13,22 @@ use x509_parser::prelude::{FromDer as _, X509Certificate};
 use x509_parser::public_key::PublicKey;
 
 use super::Check;
+use super::revocation::Clients;
+use crate::config::complaint::shown;
 use crate::config::file::{self, Tls};
 use crate::config::settings::{ClientCertificates, Profile, ServerTls, TlsSuites};
 use crate::config::surroundings;
+use crate::config::validity::{Standing, Validity};
 
-/// An expiry nearer than this is worth a warning.
-const NEAR_DAYS: i64 = 30;
-const DAY_SECONDS: i64 = 86_400;
 /// RFC 9325 §4.5 and BSI TR-02102-2 (TLS-5).
 const RSA_BITS: usize = 2048;
 const BSI_RSA_BITS: usize = 3000;
+
+/// What certificates are signed with: RFC 3279 §2.2, RFC 4055 §5. SHA-1 and older, and PKCS#1 v1.5 with SHA-2.
+const WORN_OUT: [&str; 4] =
+    ["1.2.840.113549.1.1.4", "1.2.840.113549.1.1.5", "1.2.840.10040.4.3", "1.2.840.10045.4.1"];
+pub(super) const PKCS1: [&str; 4] =
+    ["1.2.840.113549.1.1.11", "1.2.840.113549.1.1.12", "1.2.840.113549.1.1.13", "1.2.840.113549.1.1.14"];
 
 impl Check<'_> {
     /// TLS of the public listener.
@@ -38,10 +46,15 @@ impl Check<'_> {
             let expected = "the CAs of client certificates, because `client_certificates` is not `off`";
             self.missing("server.tls.client_ca", expected, "add `client_ca = \"certs/clients.pem\"`");
         }
-        let client_ca = tls.client_ca.as_deref().and_then(|ca| self.anchors("server.tls.client_ca", ca));
+        let authorities = tls.client_ca.as_deref().and_then(|ca| self.chain("server.tls.client_ca", ca));
+        self.lasting("server.tls.client_ca", authorities.as_deref().unwrap_or_default());
+        let clients = Clients { asked: client_certificates, authorities: authorities.as_deref(), suites };
+        let client_crl = tls.client_crl.as_deref().and_then(|lists| self.revocations(lists, &clients));
         let chain = tls.certificate.as_deref().and_then(|path| self.chain("server.tls.certificate", path));
-        if let Some(leaf) = chain.as_deref().and_then(<[_]>::first) {
+        let ocsp = tls.ocsp.as_deref().and_then(|file| self.ocsp(file, chain.as_deref()));
+        if let Some((leaf, issuers)) = chain.as_deref().and_then(<[_]>::split_first) {
             self.leaf(leaf, suites, public_url);
+            self.issuers(issuers, suites);
         }
         let key = tls.key.as_deref().and_then(|path| self.private_key(path));
         if let (Some(chain), Some(key)) = (chain, key) {
@@ -51,16 +64,38 @@ impl Check<'_> {
             certificate: self.path(&tls.certificate?),
             key: self.path(&tls.key?),
             client_certificates,
-            client_ca,
-            client_crl: None,
-            ocsp: None,
+            client_ca: tls.client_ca.map(|ca| self.path(&ca)),
+            client_crl,
+            ocsp,
             suites,
         })
     }
 
     /// A PEM file of trust anchors: its path, once it is known to hold some.
     pub(super) fn anchors(&mut self, key: &str, path: &Path) -> Option<PathBuf> {
-        self.chain(key, path).map(|_| self.path(path))
+        let anchors = self.chain(key, path)?;
+        self.lasting(key, &anchors);
+        Some(self.path(path))
+    }
+
+    /// Warns of certificates that end soon, have ended or are not valid yet.
+    fn lasting(&mut self, key: &str, certificates: &[CertificateDer<'_>]) {
+        let now = self.surroundings.now();
+        for der in certificates {
+            let (Ok((_, certificate)), Some(validity)) =
+                (X509Certificate::from_der(der), Validity::of_certificate(der))
+            else {
+                continue;
+            };
+            let name = shown(&certificate.subject().to_string());
+            let found = match validity.standing(now) {
+                Standing::Coming => format!("`{name}` begins on {}", day(validity.from)),
+                Standing::Ended => format!("`{name}` ended on {}", day(validity.until)),
+                Standing::Near => format!("`{name}` ends on {}", day(validity.until)),
+                Standing::Sound => continue,
+            };
+            self.warn(key, format!("certificates that are and stay valid ({found})"), "renew it");
+        }
     }
 
     pub(super) fn chain(&mut self, key: &str, path: &Path) -> Option<Vec<CertificateDer<'static>>> {
@@ -82,37 +117,81 @@ impl Check<'_> {
     fn leaf(&mut self, leaf: &CertificateDer<'_>, suites: TlsSuites, public_url: Option<&Url>) {
         let key = "server.tls.certificate";
         let Ok((_, certificate)) = X509Certificate::from_der(leaf) else { return };
-        let (from, until) =
-            (certificate.validity().not_before.timestamp(), certificate.validity().not_after.timestamp());
-        let now = self.surroundings.now().as_second();
-        let day = |second: i64| {
-            let stamp = jiff::Timestamp::from_second(second).unwrap_or_default().to_string();
-            stamp.split('T').next().unwrap_or_default().to_owned()
-        };
-        if until < now {
-            self.wrong(key, format!("a valid certificate (this one ended on {})", day(until)), "renew it");
-        } else if from > now {
-            let expected = format!("a valid certificate (this one begins on {})", day(from));
-            self.wrong(key, expected, "wait, or mend this machine's clock");
-        } else if until - now < NEAR_DAYS * DAY_SECONDS {
-            let expected = format!("at least {NEAR_DAYS} more days of validity (it ends on {})", day(until));
-            self.warn(key, expected, "renew it");
+        let Some(validity) = Validity::of_certificate(leaf) else { return };
+        let now = self.surroundings.now();
+        match validity.standing(now) {
+            Standing::Coming => {
+                let expected = format!("a valid certificate (this one begins on {})", day(validity.from));
+                self.wrong(key, expected, "wait, or mend this machine's clock");
+            }
+            Standing::Ended => {
+                let expected = format!("a valid certificate (this one ended on {})", day(validity.until));
+                self.wrong(key, expected, "renew it");
+            }
+            Standing::Near => {
+                let left = validity.days_left(now);
+                let ends = day(validity.until);
+                self.warn(key, format!("more than {left} days of validity (it ends on {ends})"), "renew it");
+            }
+            Standing::Sound => {}
         }
-        if let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed() {
-            if rsa.key_size() < RSA_BITS {
+        match certificate.public_key().parsed() {
+            Ok(PublicKey::RSA(rsa)) if rsa.key_size() < RSA_BITS => {
                 let expected = format!("an RSA key of at least {RSA_BITS} bits (it has {})", rsa.key_size());
                 self.wrong(key, expected, "make a new key, best an ECDSA one on P-256");
-            } else if suites == TlsSuites::BsiTr021022 && rsa.key_size() < BSI_RSA_BITS {
-                let expected =
-                    format!("at least {BSI_RSA_BITS} bits under BSI TR-02102-2 (it has {})", rsa.key_size());
-                self.warn(key, expected, "make a new key, best an ECDSA one on P-256");
             }
+            Ok(PublicKey::RSA(_) | PublicKey::EC(_)) => {}
+            Ok(_) | Err(_) if suites == TlsSuites::BsiTr021022 => {
+                let expected = "an ECDSA or RSA key: BSI TR-02102-2 lists no other signatures";
+                self.wrong(key, expected, "make a new key, best an ECDSA one on P-256");
+            }
+            Ok(_) | Err(_) => {}
         }
+        self.strength(&certificate, suites, "it");
         if let Some(host) = public_url.and_then(Url::host)
             && !names(&certificate, &host)
         {
             let expected = format!("a certificate for `{host}`, the host of `server.public_url`");
             self.warn(key, expected, "request one with that name as subjectAltName");
+        }
+    }
+
+    /// What stands between the leaf and the client's anchor. Clients may know another way, so nothing here is an error.
+    fn issuers(&mut self, issuers: &[CertificateDer<'_>], suites: TlsSuites) {
+        self.lasting("server.tls.certificate", issuers);
+        for der in issuers {
+            let Ok((_, certificate)) = X509Certificate::from_der(der) else { continue };
+            let name = format!("`{}`", shown(&certificate.subject().to_string()));
+            self.strength(&certificate, suites, &name);
+        }
+    }
+
+    /// TLS-5: the size of an RSA key, and what the certificate is signed with.
+    fn strength(&mut self, certificate: &X509Certificate<'_>, suites: TlsSuites, name: &str) {
+        let key = "server.tls.certificate";
+        let (bits, by) = match suites {
+            TlsSuites::BsiTr021022 => (BSI_RSA_BITS, " under BSI TR-02102-2"),
+            TlsSuites::Modern => (RSA_BITS, ""),
+        };
+        if let Ok(PublicKey::RSA(rsa)) = certificate.public_key().parsed()
+            && rsa.key_size() < bits
+            && !self.has_complaint(key)
+        {
+            let expected = format!("at least {bits} bits{by} ({name} has {})", rsa.key_size());
+            self.warn(key, expected, "make a new key, best an ECDSA one on P-256");
+        }
+        // Nobody checks the signature of an anchor, nor what a certificate says of itself.
+        if certificate.issuer().as_raw() == certificate.subject().as_raw() {
+            return;
+        }
+        let signed = certificate.signature_algorithm.algorithm.to_id_string();
+        if WORN_OUT.contains(&signed.as_str()) {
+            let expected = format!("certificates signed with SHA-256 or better ({name} is not)");
+            self.warn(key, expected, "let a CA sign it that does");
+        } else if suites == TlsSuites::BsiTr021022 && PKCS1.contains(&signed.as_str()) {
+            let expected =
+                format!("certificates signed with ECDSA or RSA-PSS{by} ({name} is signed with PKCS#1 v1.5)");
+            self.warn(key, expected, "let a CA sign it that does");
         }
     }
 
@@ -152,6 +231,11 @@ impl Check<'_> {
         }
         true
     }
+}
+
+/// The day of an instant, in UTC.
+pub(super) fn day(at: jiff::Timestamp) -> String {
+    at.to_string().split('T').next().unwrap_or_default().to_owned()
 }
 
 /// Whether the certificate is for this host: subjectAltName only (RFC 9525 §6).

@@ -130,6 +130,13 @@ impl Check<'_> {
         };
         let algorithms = self.algorithms(key, written.algorithms);
         let client = self.client(key, written.client, validation);
+        if written.introspection_response == Some(file::IntrospectionResponse::Jwt)
+            && !introspects(validation)
+        {
+            let expected = "a server that introspects: with `validation = \"jwt\"` nothing is asked";
+            let mend = "set `validation` to `introspection` or `both`, or remove it";
+            self.warn(&format!("{key}.introspection_response"), expected, mend);
+        }
         let max_lifetime = written.max_lifetime.and_then(|length| length.0).map(|length| {
             self.period(
                 &format!("{key}.max_lifetime"),

@@ -17,12 +17,12 @@ fn active() -> Value {
 /// Whoever asks for a pause gets it, and clients are told of it; no longer than a minute, and only with 429 and 503.
 #[tokio::test]
 async fn retry_after_is_honoured() {
-    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(3600));
+    let date = "Fri, 31 Dec 9999 23:59:59 GMT";
     let table = [
         (429, "7", 7, 1),
         (503, "20", 20, 1),
         (503, "86400", 60, 1),
-        (429, &date, 60, 1),
+        (429, date, 60, 1),
         (429, "soon", 1, 2),
         (500, "7", 1, 2),
         (401, "7", 1, 2),

@@ -114,9 +114,7 @@ async fn attacks_on_the_signature() {
     let raw = URL_SAFE_NO_PAD.decode(signature).unwrap();
     let der = [&[0x30, 0x44, 0x02, 0x20][..], &raw[..32], &[0x02, 0x20], &raw[32..]].concat();
     // The order of the curve: r = s = n, as good as zero to whoever does not look (CVE-2022-21449).
-    let order = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551".repeat(2);
-    let order: Vec<u8> =
-        (0..64).map(|at| u8::from_str_radix(&order[2 * at..2 * at + 2], 16).unwrap()).collect();
+    let order = URL_SAFE_NO_PAD.decode("_____wAAAAD__________7zm-q2nF56E87nKwvxjJVE").unwrap().repeat(2);
     let public = ours.jwk().to_string();
     let rsa = Signer::new(Algorithm::RS256, "k1");
     let modulus = URL_SAFE_NO_PAD.decode(rsa.jwk()["n"].as_str().unwrap()).unwrap();

@@ -74,6 +74,24 @@ async fn what_an_answer_must_say() {
     }
 }
 
+/// The header of an answer, changed.
+fn other(signer: &Signer, change: Value) -> Value {
+    let mut header = header(signer);
+    for (name, value) in change.as_object().unwrap() {
+        header[name] = value.clone();
+    }
+    header
+}
+
+/// Replies and what becomes of them.
+async fn replied(double: &Double, table: Vec<(&str, Reply, &str)>) {
+    for (words, reply, means) in table {
+        double.set("/introspect", reply);
+        let issuers = issuers(&[demanding(double)], &Hand::default());
+        assert_eq!(outcome(&issuers, "abc").await, means, "{words}");
+    }
+}
+
 /// Who may have signed it, and how: as strict as for tokens.
 #[tokio::test]
 async fn who_must_have_signed() {
@@ -81,63 +99,49 @@ async fn who_must_have_signed() {
     let (ours, theirs) = (Signer::new(Algorithm::ES256, "k1"), Signer::new(Algorithm::ES256, "k1"));
     double.answer("/jwks", key_set(&[&ours]));
     let good = claims(&double, json!({}));
-    let with = |change: Value| {
-        let mut header = header(&ours);
-        for (name, value) in change.as_object().unwrap() {
-            header[name] = value.clone();
-        }
-        header
-    };
     let hmac = Signer::hmac(Algorithm::HS256, b"s3cret", "k1");
-    let none = format!(
-        "{}.{}.",
-        URL_SAFE_NO_PAD.encode(with(json!({"alg": "none"})).to_string()),
-        URL_SAFE_NO_PAD.encode(good.to_string())
-    );
-    let plain = good["token_introspection"].to_string();
-    let jwt = |text: String| as_jwt(text);
-    let table = [
-        ("ours", jwt(ours.sign(&header(&ours), &good)), "ok"),
-        ("long name", jwt(ours.sign(&with(json!({"typ": MEDIA})), &good)), "ok"),
-        (
-            "parameter",
-            Reply::With(
-                200,
-                vec![("content-type", format!("{MEDIA}; charset=utf-8"))],
-                ours.sign(&header(&ours), &good),
-            ),
-            "ok",
-        ),
-        ("theirs", jwt(theirs.sign(&header(&theirs), &good)), "issuer_unavailable"),
-        ("unknown key", jwt(ours.sign(&with(json!({"kid": "k9"})), &good)), "issuer_unavailable"),
-        ("HMAC", jwt(hmac.sign(&header(&hmac), &good)), "issuer_unavailable"),
-        ("none", jwt(none), "issuer_unavailable"),
-        (
-            "not on the list",
-            jwt(Signer::new(Algorithm::RS512, "k1")
-                .sign(&json!({"alg": "RS512", "kid": "k1", "typ": "token-introspection+jwt"}), &good)),
-            "issuer_unavailable",
-        ),
-        ("access token", jwt(ours.sign(&with(json!({"typ": "at+jwt"})), &good)), "issuer_unavailable"),
-        ("plain JWT", jwt(ours.sign(&with(json!({"typ": "JWT"})), &good)), "issuer_unavailable"),
-        ("plain JSON", Reply::Answer(200, plain.clone()), "issuer_unavailable"),
-        ("plain JSON by that name", jwt(plain), "issuer_unavailable"),
-        (
-            "JWT by another name",
-            Reply::With(
-                200,
-                vec![("content-type", "application/json".to_owned())],
-                ours.sign(&header(&ours), &good),
-            ),
-            "issuer_unavailable",
-        ),
-        ("nothing", jwt(String::new()), "issuer_unavailable"),
+    let unlisted = Signer::new(Algorithm::RS512, "k1");
+    let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let none = format!("{}.{}.", part(&other(&ours, json!({"alg": "none"}))), part(&good));
+    let changed = |change: Value| as_jwt(ours.sign(&other(&ours, change), &good));
+    let table = vec![
+        ("ours", changed(json!({})), "ok"),
+        ("long name", changed(json!({"typ": MEDIA})), "ok"),
+        ("theirs", as_jwt(theirs.sign(&header(&theirs), &good)), "issuer_unavailable"),
+        ("unknown key", changed(json!({"kid": "k9"})), "issuer_unavailable"),
+        ("HMAC", as_jwt(hmac.sign(&header(&hmac), &good)), "issuer_unavailable"),
+        ("none", as_jwt(none), "issuer_unavailable"),
+        ("not on the list", as_jwt(unlisted.sign(&header(&unlisted), &good)), "issuer_unavailable"),
+        ("access token", changed(json!({"typ": "at+jwt"})), "issuer_unavailable"),
+        ("plain JWT", changed(json!({"typ": "JWT"})), "issuer_unavailable"),
+        ("critical extension", changed(json!({"crit": ["x"], "x": 1})), "issuer_unavailable"),
     ];
-    for (words, reply, means) in table {
-        double.set("/introspect", reply);
-        let issuers = issuers(&[demanding(&double)], &Hand::default());
-        assert_eq!(outcome(&issuers, "abc").await, means, "{words}");
-    }
+    replied(&double, table).await;
+}
+
+/// RFC 9701 §5, TOK-48: what it must be called; plain JSON where a signed answer is due is none.
+#[tokio::test]
+async fn what_it_must_be_called() {
+    let double = Double::start().await;
+    let ours = Signer::new(Algorithm::ES256, "k1");
+    double.answer("/jwks", key_set(&[&ours]));
+    let good = claims(&double, json!({}));
+    let signed = ours.sign(&header(&ours), &good);
+    let plain = good["token_introspection"].to_string();
+    let called =
+        |name: &str, text: &str| Reply::With(200, vec![("content-type", name.to_owned())], text.to_owned());
+    let table = vec![
+        ("its name", called(MEDIA, &signed), "ok"),
+        ("with a parameter", called(&format!("{MEDIA}; charset=utf-8"), &signed), "ok"),
+        ("in capitals", called(&MEDIA.to_uppercase(), &signed), "ok"),
+        ("another name", called("application/json", &signed), "issuer_unavailable"),
+        ("a name beside it", called("application/token-introspection+jwtx", &signed), "issuer_unavailable"),
+        ("no name", Reply::Answer(200, signed), "issuer_unavailable"),
+        ("plain JSON", called("application/json", &plain), "issuer_unavailable"),
+        ("plain JSON by that name", called(MEDIA, &plain), "issuer_unavailable"),
+        ("nothing", called(MEDIA, ""), "issuer_unavailable"),
+    ];
+    replied(&double, table).await;
 }
 
 /// Keys are fetched for answers too, a new one included, and without keys nothing is believed.

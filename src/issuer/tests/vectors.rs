@@ -31,8 +31,8 @@ fn verdict(jwk: &Value, token: &str) -> Verdict {
 
 /// The first character changed: the last one has bits that do not count.
 fn spoilt(signature: &str) -> String {
-    let first = if signature.starts_with('A') { "B" } else { "A" };
-    format!("{first}{}", &signature[1..])
+    let first = if signature.starts_with('A') { 'B' } else { 'A' };
+    std::iter::once(first).chain(signature.chars().skip(1)).collect()
 }
 
 /// RFC 7515 A.2 (RS256), A.3 (ES256); RFC 8037 A.1, A.4 (Ed25519). Each beside a spoilt signature and another's key.

@@ -108,7 +108,7 @@ impl Exchange {
 
     /// Goes on with what another one has, if it asks for the same in the same way.
     pub fn take_over(&mut self, before: &Self) {
-        if self.0.endpoint.request == before.0.endpoint.request {
+        if self.0.endpoint.is_that_of(&before.0.endpoint) {
             self.0 = Arc::new(Inner::with(self.0.endpoint.clone(), before.0.kept.clone()));
         }
     }
@@ -125,19 +125,28 @@ impl Exchange {
             None => {}
         }
         let unavailable = |cause, rest: Duration| NoToken::Unavailable { cause, retry_after: rest.max(SOON) };
-        if let Some((cause, rest)) = self.0.trouble.pausing(now) {
-            return Err(unavailable(cause, rest));
-        }
         let (inner, asked, lane) = (Arc::clone(&self.0), subject.clone(), Arc::clone(&self.0.lanes));
         let call = || async move { inner.call(asked, &lane).await };
-        let Some(seat) = self.0.flights.join(subject.digest, || self.0.has_room(), call) else {
-            return Err(unavailable(TokenFault::Overloaded, SOON));
+        let mut barred = (TokenFault::Overloaded, SOON);
+        let mut may = || {
+            let entered = self.0.trouble.enter(now, self.0.endpoint.request.timeout);
+            entered.map_err(|why| barred = why).is_ok()
+        };
+        let Some(seat) = self.0.flights.join(subject.digest, || self.0.has_room() && may(), call) else {
+            let (cause, rest) = barred;
+            return Err(unavailable(cause, rest));
         };
         let answer = seat.landed(self.0.endpoint.patience()).await;
         let answer = answer.unwrap_or_else(|| Err(CallError::NoAnswer.into()));
         answer.map_err(|fault| {
             if fault.is_about_the_user() { NoToken::Refused(fault) } else { unavailable(fault, SOON) }
         })
+    }
+
+    /// How many wait for calls in flight.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.flights.seats()
     }
 
     /// Notes that the backend answered 401 to this token, and drops it: not again, though, for a token that took the place
@@ -203,7 +212,7 @@ impl Inner {
             }
             Err(fault) => {
                 tracing::warn!(%fault, "no token for the backend");
-                self.trouble.failed(fault.clone(), now, TOLERATED);
+                fault.note(&self.trouble, now, TOLERATED);
                 Err(fault)
             }
         }

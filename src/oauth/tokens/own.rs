@@ -53,7 +53,7 @@ impl OwnToken {
 
     /// Takes over what another one has, if it asks for the same in the same way.
     pub fn take_over(&self, before: &Self) {
-        if self.0.endpoint.request == before.0.endpoint.request
+        if self.0.endpoint.is_that_of(&before.0.endpoint)
             && let Some(kept) = before.kept()
         {
             self.0.kept.store(Some(kept));
@@ -95,7 +95,7 @@ impl OwnToken {
         while let Some(()) = stop.run_until_cancelled(self.due()).await {
             // While renewing fails the old token serves to its end.
             if let Some(Err(NoToken::Unavailable { retry_after, .. })) =
-                stop.run_until_cancelled(self.fetched(|| self.is_due())).await
+                stop.run_until_cancelled(self.renewed()).await
             {
                 stop.run_until_cancelled(tokio::time::sleep(retry_after)).await;
             }
@@ -106,6 +106,17 @@ impl OwnToken {
     #[must_use]
     pub fn amiss(&self) -> Option<TokenFault> {
         if self.kept().is_some() { None } else { self.0.trouble.last() }
+    }
+
+    /// A new token, if it is time for one.
+    pub(super) async fn renewed(&self) -> Result<Arc<Issued>, NoToken> {
+        self.fetched(|| self.is_due()).await
+    }
+
+    /// How many wait for the call in flight.
+    #[cfg(test)]
+    pub(super) fn waiting(&self) -> usize {
+        self.0.flights.seats()
     }
 
     /// Waits until another token should be asked for.
@@ -120,11 +131,11 @@ impl OwnToken {
         }
     }
 
-    fn is_due(&self) -> bool {
+    pub(super) fn is_due(&self) -> bool {
         self.kept().is_none_or(|kept| self.0.endpoint.now() >= kept.renewal)
     }
 
-    fn kept(&self) -> Option<Arc<Issued>> {
+    pub(super) fn kept(&self) -> Option<Arc<Issued>> {
         let now = self.0.endpoint.now();
         self.0.kept.load_full().filter(|kept| now < kept.expiry)
     }
@@ -155,7 +166,7 @@ impl Inner {
             }
             Err(fault) => {
                 tracing::warn!(%fault, "no token for the backend");
-                self.trouble.failed(fault.clone(), self.endpoint.now(), 0);
+                fault.note(&self.trouble, self.endpoint.now(), 0);
                 Err(fault)
             }
         }

@@ -227,7 +227,7 @@ async fn one_flight() {
             }
         });
     }
-    while double.count() < 3 || own.0.flights.seats() < 20 || exchange.0.flights.seats() < 40 {
+    while double.count() < 3 || own.waiting() < 20 || exchange.waiting() < 40 {
         tokio::task::yield_now().await;
     }
     double.open_gate();
@@ -252,8 +252,8 @@ async fn failures() {
     assert_eq!(shown(own.current().await), "own-1");
     double.set(Mode::Answer(503, String::new()));
     hand.pass(61.0);
-    assert_eq!(shown(own.fetched(|| own.is_due()).await), "unavailable");
-    assert_eq!(shown(own.fetched(|| own.is_due()).await), "unavailable");
+    assert_eq!(shown(own.renewed().await), "unavailable");
+    assert_eq!(shown(own.renewed().await), "unavailable");
     assert_eq!(double.count(), 2, "asked within the pause");
     assert_eq!(shown(own.current().await), "own-1", "the old one still lives");
     assert!(own.amiss().is_none());
