@@ -232,7 +232,7 @@ mod tests {
     /// What a report on the demo's FHIR server says, and how much is to mend.
     async fn said(server: &FhirServer, on_backend: &str, more: &str) -> (usize, String) {
         let settings = settings(server.base(), on_backend, more);
-        let http = client(None, settings.backend.timeout).expect("a client");
+        let http = client(None, None, settings.backend.timeout).expect("a client");
         let mut report = Report::default();
         backend(&http, &settings, &mut report).await;
         let mut out = Vec::new();

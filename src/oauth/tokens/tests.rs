@@ -150,30 +150,43 @@ async fn what_is_taken_for_a_token() {
         (201, with(json!({})), "unavailable", "unavailable"),
         (302, String::new(), "unavailable", "unavailable"),
         (500, "oops".to_owned(), "unavailable", "unavailable"),
-        // RFC 6749 §5.2, RFC 8693 §2.2.2: who is meant.
-        (400, json!({"error": "invalid_request"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_target"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_grant"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_scope"}).to_string(), "unavailable", "refused"),
-        (403, json!({"error": "access_denied"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_client"}).to_string(), "unavailable", "unavailable"),
-        (401, json!({"error": "invalid_client"}).to_string(), "unavailable", "unavailable"),
-        (401, json!({"error": "invalid_request"}).to_string(), "unavailable", "unavailable"),
-        (400, json!({"error": "unauthorized_client"}).to_string(), "unavailable", "unavailable"),
-        (400, json!({"error": "unsupported_grant_type"}).to_string(), "unavailable", "unavailable"),
-        (503, json!({"error": "invalid_grant"}).to_string(), "unavailable", "unavailable"),
+    ];
+    judged(&table).await;
+}
+
+/// RFC 6749 §5.2, RFC 8693 §2.2.2: who is meant by a refusal.
+#[tokio::test]
+async fn whom_a_refusal_means() {
+    let says = |error: &str| json!({"error": error}).to_string();
+    let table = [
+        (400, says("invalid_request"), "unavailable", "refused"),
+        (400, says("invalid_target"), "unavailable", "refused"),
+        (400, says("invalid_grant"), "unavailable", "refused"),
+        (400, says("invalid_scope"), "unavailable", "refused"),
+        (403, says("access_denied"), "unavailable", "refused"),
+        (400, says("invalid_client"), "unavailable", "unavailable"),
+        (401, says("invalid_client"), "unavailable", "unavailable"),
+        (401, says("invalid_request"), "unavailable", "unavailable"),
+        (400, says("unauthorized_client"), "unavailable", "unavailable"),
+        (400, says("unsupported_grant_type"), "unavailable", "unavailable"),
+        (503, says("invalid_grant"), "unavailable", "unavailable"),
         (400, "{}".to_owned(), "unavailable", "unavailable"),
     ];
+    judged(&table).await;
+}
+
+/// Holds what comes of answers against what is expected, for the gateway itself and for a user.
+async fn judged(table: &[(u16, String, &str, &str)]) {
     let double = Double::start(Mode::Hang).await;
     let mut wrong = Vec::new();
     for (status, answer, for_own, for_user) in table {
-        double.set(Mode::Answer(status, answer.clone()));
+        double.set(Mode::Answer(*status, answer.clone()));
         let hand = Hand::new();
         let is = (
             shown(own(&double, &hand).current().await),
             shown(exchange(&double, &hand).of(&subject("users", None)).await),
         );
-        if (is.0.as_str(), is.1.as_str()) != (for_own, for_user) {
+        if (is.0.as_str(), is.1.as_str()) != (*for_own, *for_user) {
             wrong.push((status, answer, is));
         }
     }
