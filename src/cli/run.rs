@@ -46,7 +46,8 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
         let seen = fingerprint(config, &settings);
         let house = House::open(settings, stop.clone()).await?;
-        let watching = tokio::spawn(watch(config.to_owned(), house.running(), hangup, seen));
+        let watching = watch(config.to_owned(), house.running(), hangup, seen);
+        let watching = tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
         watching.abort();
