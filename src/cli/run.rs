@@ -444,16 +444,9 @@ fn watch_folders(
     }
 }
 
-/// The files whose change matters.
+/// The files whose change matters: every one that the configuration's checks read.
 fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     let mut files = vec![config.to_owned()];
-    if let Some(tls) = &settings.server.tls {
-        files.extend([tls.certificate.clone(), tls.key.clone()]);
-        files.extend([&tls.client_ca, &tls.client_crl, &tls.ocsp].into_iter().flatten().cloned());
-    }
-    files.extend(settings.backend.ca.clone());
-    files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
     files.extend(settings.files.iter().cloned());
     files
 }

@@ -180,16 +180,16 @@ impl Issuers {
     /// What is known of the token, as long as what it rests on stands.
     async fn remembered(&self, digest: &Digest) -> Result<Option<VerifiedClaims>, TokenError> {
         let now = (self.clock)();
-        if let Some(known) = self.memory.good(digest).await {
-            if let Some(server) = known.stands(&self.servers, now) {
-                // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
-                let holds = known.keys.is_none() || known.keys == server.current_keys();
-                return Ok(holds.then(|| {
-                    server.remembered();
-                    known.finding
-                }));
-            }
-            // It is kept all the same: that the token was active is news when it is active no more.
+        // What holds no longer is kept all the same: that a token was active is news when it is active no more.
+        if let Some(known) = self.memory.good(digest).await
+            && let Some(server) = known.stands(&self.servers, now)
+        {
+            // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
+            let holds = known.keys.is_none() || known.keys == server.current_keys();
+            return Ok(holds.then(|| {
+                server.remembered();
+                known.finding
+            }));
         }
         let Some(known) = self.memory.refused(digest).await else { return Ok(None) };
         let Some(server) = known.stands(&self.servers, now) else { return Ok(None) };

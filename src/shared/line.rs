@@ -57,7 +57,7 @@ impl Dialler {
         &self.anchors
     }
 
-    /// Connects, and says who we are. Deadlines, for this and for what is asked later, are the caller's.
+    /// Connects, says who we are, and hears an answer. Deadlines, for this and for what is asked later, are the caller's.
     pub(super) async fn dial(&self) -> Result<MultiplexedConnection, String> {
         let stream = TcpStream::connect((self.host.as_str(), self.port)).await.map_err(text)?;
         stream.set_nodelay(true).map_err(text)?;
@@ -76,9 +76,11 @@ impl Dialler {
     {
         let config = AsyncConnectionConfig::new().set_response_timeout(None);
         let made = MultiplexedConnection::new_with_config(&self.who, stream, config).await;
-        let (connection, driver) = made.map_err(text)?;
+        let (mut connection, driver) = made.map_err(text)?;
         // Ends with the last clone of the connection.
         tokio::spawn(driver);
+        // A server that hangs takes connections all the same; one that answers is one.
+        redis::cmd("PING").query_async::<String>(&mut connection).await.map_err(text)?;
         Ok(connection)
     }
 }

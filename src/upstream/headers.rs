@@ -315,6 +315,22 @@ mod tests {
         assert_eq!((kept("x-patient-id"), kept("authorization")), (Some("p1"), Some("Basic b3Vycw==")));
     }
 
+    /// HTTP-12: a client's identity fields never pass: not twice, not when there is nothing to put in their place.
+    #[test]
+    fn identity_is_ours_to_tell() {
+        let forged = map(&[
+            ("x-patient-id", "p2"),
+            ("X-Patient-ID", "p3"),
+            ("x_patient_id", "p4"),
+            ("connection", "x-patient-id"),
+        ]);
+        let told = outgoing(&forged, &ours());
+        assert_eq!(told.get_all("x-patient-id").iter().collect::<Vec<_>>(), ["p1"]);
+        let nobody = Ours { identity: Vec::new(), ..ours() };
+        let told = outgoing(&forged, &nobody);
+        assert!(!told.contains_key("x-patient-id") && !told.contains_key("x_patient_id"), "{told:?}");
+    }
+
     /// HTTP-23: an incoming value is kept, ours appended.
     #[test]
     fn intermediaries() {

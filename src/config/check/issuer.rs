@@ -12,7 +12,9 @@ use super::limits::{CLOCK_SKEW, INTROSPECTION_CACHE, ISSUER_TIMEOUT, MAX_LIFETIM
 use super::secret::Kept;
 use super::web::{PlainHttp, Query};
 use crate::config::file;
-use crate::config::settings::{AuthorizationServer, IssuerClient, Profile, TokenType, Validation};
+use crate::config::settings::{
+    AuthorizationServer, IntrospectionResponse, IssuerClient, Profile, TokenType, Validation,
+};
 use crate::config::values::OneOrMany;
 use crate::token::ClaimNames;
 
@@ -130,13 +132,7 @@ impl Check<'_> {
         };
         let algorithms = self.algorithms(key, written.algorithms);
         let client = self.client(key, written.client, validation);
-        if written.introspection_response == Some(file::IntrospectionResponse::Jwt)
-            && !introspects(validation)
-        {
-            let expected = "a server that introspects: with `validation = \"jwt\"` nothing is asked";
-            let mend = "set `validation` to `introspection` or `both`, or remove it";
-            self.warn(&format!("{key}.introspection_response"), expected, mend);
-        }
+        self.signed_answers(key, written.introspection_response, validation);
         let max_lifetime = written.max_lifetime.and_then(|length| length.0).map(|length| {
             self.period(
                 &format!("{key}.max_lifetime"),
@@ -263,6 +259,14 @@ impl Check<'_> {
             self.warn(&key, "a server that introspects: with `validation = \"jwt\"` nothing uses it", mend);
         }
         Some(IssuerClient { id, auth: auth? })
+    }
+
+    fn signed_answers(&mut self, key: &str, written: Option<IntrospectionResponse>, validation: Validation) {
+        if written == Some(IntrospectionResponse::Jwt) && !introspects(validation) {
+            let expected = "a server that introspects: with `validation = \"jwt\"` nothing is asked";
+            let mend = "set `validation` to `introspection` or `both`, or remove it";
+            self.warn(&format!("{key}.introspection_response"), expected, mend);
+        }
     }
 
     fn claims(&mut self, key: &str, written: file::Claims) -> ClaimNames {

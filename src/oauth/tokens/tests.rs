@@ -5,12 +5,14 @@ mod double;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{Again, Exchange, NoToken, OwnToken, Subject, TokenFault};
-use crate::config::{IssuerClient, IssuerClientAuth, Secret, TokenRequest};
+use crate::config::{AssertionKey, IssuerClient, IssuerClientAuth, Secret, TokenRequest};
 use crate::oauth::Clock;
 use crate::token::AccessToken;
 use double::{Double, Mode, whole};
@@ -104,6 +106,31 @@ async fn what_is_asked() {
     assert_eq!(said(&double.last()), owned(&expected));
 }
 
+/// RFC 7523 §3: an assertion is for the token endpoint, and each is another one.
+#[tokio::test]
+async fn assertions_name_the_endpoint() {
+    let double = Double::start(Mode::Issue(json!(60))).await;
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let key = AssertionKey {
+        pem: Secret::new(key),
+        kid: Some("k1".to_owned()),
+        algorithm: jsonwebtoken::Algorithm::ES256,
+    };
+    let client = IssuerClient { id: "pforte".to_owned(), auth: IssuerClientAuth::PrivateKeyJwt(key) };
+    let request = TokenRequest { client, ..request(&double) };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        OwnToken::new(&request, Hand::new().clock()).unwrap().current().await.unwrap();
+        let asked = double.last();
+        assert_eq!((asked.authorization, asked.form["client_id"].as_str()), (None, "pforte"));
+        let payload = asked.form["client_assertion"].split('.').nth(1).unwrap().to_owned();
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        assert_eq!((&claims["aud"], &claims["sub"]), (&json!(double.url()), &json!("pforte")));
+        seen.insert(claims["jti"].to_string());
+    }
+    assert_eq!(seen.len(), 2, "one id for two assertions");
+}
+
 /// RFC 6749 §5.1, RFC 8693 §2.2.1: what is a token for the backend; by the client's own grant and by exchange.
 #[tokio::test]
 async fn what_is_taken_for_a_token() {
@@ -150,30 +177,43 @@ async fn what_is_taken_for_a_token() {
         (201, with(json!({})), "unavailable", "unavailable"),
         (302, String::new(), "unavailable", "unavailable"),
         (500, "oops".to_owned(), "unavailable", "unavailable"),
-        // RFC 6749 §5.2, RFC 8693 §2.2.2: who is meant.
-        (400, json!({"error": "invalid_request"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_target"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_grant"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_scope"}).to_string(), "unavailable", "refused"),
-        (403, json!({"error": "access_denied"}).to_string(), "unavailable", "refused"),
-        (400, json!({"error": "invalid_client"}).to_string(), "unavailable", "unavailable"),
-        (401, json!({"error": "invalid_client"}).to_string(), "unavailable", "unavailable"),
-        (401, json!({"error": "invalid_request"}).to_string(), "unavailable", "unavailable"),
-        (400, json!({"error": "unauthorized_client"}).to_string(), "unavailable", "unavailable"),
-        (400, json!({"error": "unsupported_grant_type"}).to_string(), "unavailable", "unavailable"),
-        (503, json!({"error": "invalid_grant"}).to_string(), "unavailable", "unavailable"),
+    ];
+    judged(&table).await;
+}
+
+/// RFC 6749 §5.2, RFC 8693 §2.2.2: who is meant by a refusal.
+#[tokio::test]
+async fn whom_a_refusal_means() {
+    let says = |error: &str| json!({"error": error}).to_string();
+    let table = [
+        (400, says("invalid_request"), "unavailable", "refused"),
+        (400, says("invalid_target"), "unavailable", "refused"),
+        (400, says("invalid_grant"), "unavailable", "refused"),
+        (400, says("invalid_scope"), "unavailable", "refused"),
+        (403, says("access_denied"), "unavailable", "refused"),
+        (400, says("invalid_client"), "unavailable", "unavailable"),
+        (401, says("invalid_client"), "unavailable", "unavailable"),
+        (401, says("invalid_request"), "unavailable", "unavailable"),
+        (400, says("unauthorized_client"), "unavailable", "unavailable"),
+        (400, says("unsupported_grant_type"), "unavailable", "unavailable"),
+        (503, says("invalid_grant"), "unavailable", "unavailable"),
         (400, "{}".to_owned(), "unavailable", "unavailable"),
     ];
+    judged(&table).await;
+}
+
+/// Holds what comes of answers against what is expected, for the gateway itself and for a user.
+async fn judged(table: &[(u16, String, &str, &str)]) {
     let double = Double::start(Mode::Hang).await;
     let mut wrong = Vec::new();
     for (status, answer, for_own, for_user) in table {
-        double.set(Mode::Answer(status, answer.clone()));
+        double.set(Mode::Answer(*status, answer.clone()));
         let hand = Hand::new();
         let is = (
             shown(own(&double, &hand).current().await),
             shown(exchange(&double, &hand).of(&subject("users", None)).await),
         );
-        if (is.0.as_str(), is.1.as_str()) != (for_own, for_user) {
+        if (is.0.as_str(), is.1.as_str()) != (*for_own, *for_user) {
             wrong.push((status, answer, is));
         }
     }
