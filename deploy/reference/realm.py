@@ -196,11 +196,13 @@ def realm(public_url, jwks, gateway_jwks):
             # The gateway itself: introspects, and gets tokens for the backend, in its own name or in exchange (RFC 8693).
             _client("pforte", "RS256", system, defaultClientScopes=["basic", "backend"], serviceAccountsEnabled=True,
                     attributes={"standard.token.exchange.enabled": "true"}),
-            _client("pforte-jwt", "RS256", [], defaultClientScopes=["basic"], clientAuthenticatorType="client-jwt", attributes={
-                "use.jwks.string": "true", "jwks.string": json.dumps(gateway_jwks),
-                "token.endpoint.auth.signing.alg": "ES256"}),
-            _client("pforte-tls", "RS256", [], defaultClientScopes=["basic"], clientAuthenticatorType="client-x509", attributes={
-                "x509.subjectdn": "CN=pforte,O=Pforte reference", "x509.allow.regex.pattern.comparison": "false"}),
+            _client("pforte-jwt", "RS256", [], defaultClientScopes=["basic", "backend"], serviceAccountsEnabled=True,
+                    clientAuthenticatorType="client-jwt", attributes={
+                        "use.jwks.string": "true", "jwks.string": json.dumps(gateway_jwks),
+                        "token.endpoint.auth.signing.alg": "ES256"}),
+            _client("pforte-tls", "RS256", [], defaultClientScopes=["basic", "backend"], serviceAccountsEnabled=True,
+                    clientAuthenticatorType="client-x509", attributes={
+                        "x509.subjectdn": "CN=pforte,O=Pforte reference", "x509.allow.regex.pattern.comparison": "false"}),
             _client(BACKEND, "RS256", [], defaultClientScopes=[]),
             # Tokens that only the holder of a key (RFC 9449) or of a certificate (RFC 8705) may use.
             _client("dpop-client", "ES256", system, serviceAccountsEnabled=True,

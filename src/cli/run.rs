@@ -44,8 +44,10 @@ pub(super) fn run(config: &Path) -> Result<u8, Failure> {
         // Before anything listens: who sees the port open may already send a signal.
         let signals = Signals::take()?;
         let hangup = signal(SignalKind::hangup()).map_err(Failure::work)?;
+        let seen = fingerprint(config, &settings);
         let house = House::open(settings, stop.clone()).await?;
-        let watching = tokio::spawn(watch(config.to_owned(), house.running(), hangup, stop.clone()));
+        let watching = watch(config.to_owned(), house.running(), hangup, seen);
+        let watching = tokio::spawn(stop.clone().run_until_cancelled_owned(watching));
         tokio::spawn(signals.stop(stop));
         let drained = house.serve().await;
         watching.abort();
@@ -376,7 +378,7 @@ async fn watch(
     config: PathBuf,
     running: Arc<Running>,
     mut hangup: tokio::signal::unix::Signal,
-    stop: CancellationToken,
+    mut seen: Fingerprint,
 ) {
     let (changed, mut changes) = mpsc::channel::<()>(1);
     let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -393,28 +395,31 @@ async fn watch(
         }
     };
     let mut watched = BTreeSet::new();
-    watch_folders(&mut watcher, &mut watched, folders(&config, running.front.gateway().settings()));
     let mut key = running.key.clone();
-    let mut seen = fingerprint(&config, running.front.gateway().settings());
     loop {
-        tokio::select! {
-            () = stop.cancelled() => return,
-            _ = hangup.recv() => running.reload(&config),
-            Ok(()) = key.changed() => running.rekey(),
-            Some(()) = changes.recv() => {
-                tokio::time::sleep(SETTLE).await;
-                while changes.try_recv().is_ok() {}
-                // Other files in the folder change too; only ours matter.
-                let now = fingerprint(&config, running.front.gateway().settings());
-                if now == seen {
-                    continue;
-                }
-                running.reload(&config);
-            }
-        }
         let gateway = running.front.gateway();
         watch_folders(&mut watcher, &mut watched, folders(&config, gateway.settings()));
-        seen = fingerprint(&config, gateway.settings());
+        // Before the files are read: what changes while they are read is news. A reload may name other files, and then
+        // there is news once more.
+        let now = fingerprint(&config, gateway.settings());
+        if now != seen {
+            seen = now;
+            running.reload(&config);
+            continue;
+        }
+        drop(gateway);
+        tokio::select! {
+            _ = hangup.recv() => {
+                seen = fingerprint(&config, running.front.gateway().settings());
+                running.reload(&config);
+            }
+            Ok(()) = key.changed() => running.rekey(),
+            Some(()) = changes.recv() => {
+                // Other files in the folder change too; only ours matter.
+                tokio::time::sleep(SETTLE).await;
+                while changes.try_recv().is_ok() {}
+            }
+        }
     }
 }
 
@@ -439,16 +444,9 @@ fn watch_folders(
     }
 }
 
-/// The files whose change matters.
+/// The files whose change matters: every one that the configuration's checks read.
 fn watched_files(config: &Path, settings: &Settings) -> Vec<PathBuf> {
     let mut files = vec![config.to_owned()];
-    if let Some(tls) = &settings.server.tls {
-        files.extend([tls.certificate.clone(), tls.key.clone()]);
-        files.extend([&tls.client_ca, &tls.client_crl, &tls.ocsp].into_iter().flatten().cloned());
-    }
-    files.extend(settings.backend.ca.clone());
-    files.extend(settings.seal_key.as_ref().map(|seal| seal.path.clone()));
-    files.extend(settings.authorization_servers.iter().filter_map(|server| server.ca.clone()));
     files.extend(settings.files.iter().cloned());
     files
 }
@@ -461,13 +459,16 @@ fn folders(config: &Path, settings: &Settings) -> BTreeSet<PathBuf> {
     watched_files(config, settings).into_iter().map(folder).collect()
 }
 
+type Fingerprint = Vec<(PathBuf, Option<(u64, std::time::SystemTime)>)>;
+
 /// Size and time of the files that matter: cheap, and enough to tell a change from a neighbour's.
-fn fingerprint(config: &Path, settings: &Settings) -> Vec<Option<(u64, std::time::SystemTime)>> {
+fn fingerprint(config: &Path, settings: &Settings) -> Fingerprint {
     watched_files(config, settings)
         .into_iter()
         .map(|file| {
-            let found = std::fs::metadata(file).ok()?;
-            Some((found.len(), found.modified().ok()?))
+            let found = std::fs::metadata(&file).ok();
+            let stamp = found.and_then(|found| Some((found.len(), found.modified().ok()?)));
+            (file, stamp)
         })
         .collect()
 }

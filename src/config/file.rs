@@ -110,9 +110,10 @@ pub struct Tls {
     pub client_certificates: Option<ClientCertificates>,
     /// PEM file with the CAs of client certificates; needed unless `client_certificates = "off"`.
     pub client_ca: Option<PathBuf>,
-    /// PEM file with the revocation lists of these CAs; re-read on change. Default: none.
+    /// PEM file with the revocation lists of these CAs, one of each; re-read on change. A certificate of which no list in force
+    /// speaks is refused. Default: none.
     pub client_crl: Option<PathBuf>,
-    /// DER file with the OCSP response that is stapled; re-read on change. Default: none.
+    /// DER file with the OCSP response that is stapled; re-read on change, left out when it is past its time. Default: none.
     pub ocsp: Option<PathBuf>,
     /// Protocol versions, suites and groups. Default: `modern`; with `profile = "isik"`: `bsi-tr-02102-2`.
     pub suites: Option<Suites>,
@@ -124,7 +125,7 @@ pub struct Tls {
 pub enum ClientCertificates {
     /// Never asked for.
     Off,
-    /// Asked for; a client without one is served, and self-signed ones serve RFC 8705 binding.
+    /// Asked for; a client without one is served, and one that the client issued itself serves RFC 8705 binding.
     Optional,
     /// A client without one is refused at the handshake.
     Required,

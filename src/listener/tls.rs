@@ -214,7 +214,10 @@ impl Shown {
 }
 
 impl ResolvesServerCert for Shown {
-    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    /// None when the key signs by no scheme that the client offers: then the library says so with an alert, where later it
+    /// would only hang up.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.plain.key.choose_scheme(hello.signature_schemes())?;
         match &self.stapled {
             Some((stapled, validity)) if validity.standing(now()) != Standing::Ended => {
                 Some(Arc::clone(stapled))

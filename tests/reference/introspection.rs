@@ -95,6 +95,7 @@ fn ways(stack: &Stack) -> Vec<Way> {
         way("certificate", asks(&certificate("pforte")), None, 200),
         way("certificate of somebody else", asks(&certificate("other")), None, 503),
         way("signed answers", None, Some(signed(signs, "signed-secret")), 200),
-        way("plain answers where signed ones are due", None, Some(signed(gateway, "secret")), 503),
+        way("signed answers, by RS256", None, Some(signed(gateway, "secret")), 200),
+        way("plain answers where signed ones are due", asks(&signed(gateway, "secret")), None, 503),
     ]
 }

@@ -15,7 +15,8 @@ const TARGET: &str = "Patient/pat-01";
 
 /// `client_credentials`: one token for everybody, another before it expires.
 pub async fn own(house: &mut House<'_>) {
-    let backend = backend(house, "client_credentials", ", scope = \"system/*.cruds\"").await;
+    let more = format!("{}, scope = \"system/*.cruds\"", secret(house));
+    let backend = backend(house, "client_credentials", &more).await;
     let (token, other) = (house.stack.jwt("system/Patient.r").await, house.stack.jwt("system/*.rs").await);
     for token in [&token, &other, &token] {
         house.client.read(TARGET, token).await.is(200);
@@ -35,14 +36,59 @@ pub async fn own(house: &mut House<'_>) {
         "the backend got a token that a client had sent",
     );
     drop(backend);
+    identified(house).await;
     renewed(house).await;
+}
+
+/// By whom the gateway is known there: a key, a certificate, and neither.
+async fn identified(house: &mut House<'_>) {
+    let setting = |name: &str| house.stack.setting(name).to_owned();
+    let (client, key, kid) = (
+        setting("INTROSPECTION_JWT_CLIENT"),
+        setting("INTROSPECTION_JWT_KEY"),
+        setting("INTROSPECTION_JWT_KID"),
+    );
+    let url = setting("KEYCLOAK_TOKEN_URL");
+    let key = format!(
+        ", token_url = \"{url}\", client_id = \"{client}\", auth = \"private_key_jwt\", key_file = \"{key}\", kid = \"{kid}\""
+    );
+    let (client, url, folder) =
+        (setting("INTROSPECTION_TLS_CLIENT"), setting("KEYCLOAK_TLS_TOKEN_URL"), setting("TLS_FOLDER"));
+    let certificate = |name: &str| {
+        format!(
+            ", token_url = \"{url}\", client_id = \"{client}\", auth = \"tls\", ca = \"{folder}/ca.pem\", \
+             certificate = \"{folder}/{name}.pem\", key_file = \"{folder}/{name}.key\""
+        )
+    };
+    let token = house.stack.jwt("system/Patient.r").await;
+    let ways = [
+        ("private_key_jwt", key, Some("pforte-jwt")),
+        ("certificate", certificate("pforte"), Some("pforte-tls")),
+        ("certificate of somebody else", certificate("other"), None),
+    ];
+    for (words, client, known) in ways {
+        let backend = backend(house, "client_credentials", &client).await;
+        let answer = house.client.ask("GET", TARGET).bearer(&token).with(words).send().await;
+        let sent = sent(&backend);
+        let Some(known) = known else {
+            // The client's token is good; what is wrong is between the gateway and Keycloak.
+            answer.one_of(&[502, 503]).without("www-authenticate");
+            house.findings.check(sent.is_empty(), format!("{words}: {} requests at the backend", sent.len()));
+            continue;
+        };
+        answer.is(200);
+        let claims = sent.first().map(|token| claims(token)).unwrap_or_default();
+        let fits = claims["azp"] == known && claims["aud"] == "fhir-backend";
+        house.findings.check(fits, format!("{words}: the backend got a token with {claims}"));
+    }
 }
 
 /// Before the gateway's own token expires there is the next one, and no request notices.
 async fn renewed(house: &mut House<'_>) {
     const LIFE: u64 = 4;
     lifespan(house, &LIFE.to_string()).await;
-    let backend = backend(house, "client_credentials", "").await;
+    let client = secret(house);
+    let backend = backend(house, "client_credentials", &client).await;
     let token = house.stack.jwt("system/Patient.r").await;
     let begun = Instant::now();
     // Two lives and a half of the token; nothing else tells when one is over.
@@ -64,7 +110,8 @@ async fn renewed(house: &mut House<'_>) {
 
 /// `token_exchange`: a token for each client's, on behalf of whom it was for.
 pub async fn exchanged(house: &mut House<'_>) {
-    let backend = backend(house, "token_exchange", ", audience = \"fhir-backend\"").await;
+    let more = format!("{}, audience = \"fhir-backend\"", secret(house));
+    let backend = backend(house, "token_exchange", &more).await;
     let stack = house.stack;
     let tokens = [
         stack.jwt("system/Patient.r").await,
@@ -99,16 +146,19 @@ pub async fn exchanged(house: &mut House<'_>) {
     );
 }
 
-/// Runs the gateway in front of a demo server with these credentials.
-async fn backend(house: &mut House<'_>, kind: &str, more: &str) -> FhirServer {
-    let backend = FhirServer::start(Options::default()).await.expect("a demo server");
-    let settings = format!(
-        "url = \"{}\"\ncredentials = {{ kind = \"{kind}\", token_url = \"{}\", client_id = \"{}\", \
-         client_secret_file = \"secret\"{more} }}",
-        backend.base(),
+/// The gateway's usual client at Keycloak.
+fn secret(house: &House<'_>) -> String {
+    format!(
+        ", token_url = \"{}\", client_id = \"{}\", client_secret_file = \"secret\"",
         house.stack.setting("KEYCLOAK_TOKEN_URL"),
         house.stack.setting("INTROSPECTION_CLIENT"),
-    );
+    )
+}
+
+/// Runs the gateway in front of a demo server, with credentials of this kind, and these members beside it.
+async fn backend(house: &mut House<'_>, kind: &str, more: &str) -> FhirServer {
+    let backend = FhirServer::start(Options::default()).await.expect("a demo server");
+    let settings = format!("url = \"{}\"\ncredentials = {{ kind = \"{kind}\"{more} }}", backend.base());
     house.change(Change { backend: Some(&settings), ..Change::NONE });
     backend.forget();
     backend

@@ -65,13 +65,13 @@ impl Holder {
         change: impl FnOnce(&mut Proof),
     ) -> String {
         let url = url.split(['?', '#']).next().unwrap_or(url);
-        let mut proof = Proof {
-            header: json!({"typ": "dpop+jwt", "alg": format!("{:?}", self.algorithm), "jwk": self.jwk}),
-            claims: json!({"jti": random(), "htm": method, "htu": url, "iat": now()}),
-        };
-        if let Some(token) = token {
-            proof.claims["ath"] = json!(URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes())));
+        let header = json!({"typ": "dpop+jwt", "alg": format!("{:?}", self.algorithm), "jwk": self.jwk});
+        let mut claims = json!({"jti": random(), "htm": method, "htu": url, "iat": now()});
+        if let (Some(token), Some(members)) = (token, claims.as_object_mut()) {
+            let hash = URL_SAFE_NO_PAD.encode(digest(&SHA256, token.as_bytes()));
+            members.insert("ath".to_owned(), json!(hash));
         }
+        let mut proof = Proof { header, claims };
         change(&mut proof);
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
         let message = format!("{}.{}", part(&proof.header), part(&proof.claims));

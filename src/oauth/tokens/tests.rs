@@ -5,12 +5,14 @@ mod double;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{Again, Exchange, NoToken, OwnToken, Subject, TokenFault};
-use crate::config::{IssuerClient, IssuerClientAuth, Secret, TokenRequest};
+use crate::config::{AssertionKey, IssuerClient, IssuerClientAuth, Secret, TokenRequest};
 use crate::oauth::Clock;
 use crate::token::AccessToken;
 use double::{Double, Mode, whole};
@@ -102,6 +104,31 @@ async fn what_is_asked() {
     expected.push(("subject_token", "users"));
     expected.push(("subject_token_type", super::ACCESS_TOKEN));
     assert_eq!(said(&double.last()), owned(&expected));
+}
+
+/// RFC 7523 §3: an assertion is for the token endpoint, and each is another one.
+#[tokio::test]
+async fn assertions_name_the_endpoint() {
+    let double = Double::start(Mode::Issue(json!(60))).await;
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let key = AssertionKey {
+        pem: Secret::new(key),
+        kid: Some("k1".to_owned()),
+        algorithm: jsonwebtoken::Algorithm::ES256,
+    };
+    let client = IssuerClient { id: "pforte".to_owned(), auth: IssuerClientAuth::PrivateKeyJwt(key) };
+    let request = TokenRequest { client, ..request(&double) };
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..2 {
+        OwnToken::new(&request, Hand::new().clock()).unwrap().current().await.unwrap();
+        let asked = double.last();
+        assert_eq!((asked.authorization, asked.form["client_id"].as_str()), (None, "pforte"));
+        let payload = asked.form["client_assertion"].split('.').nth(1).unwrap().to_owned();
+        let claims: Value = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap();
+        assert_eq!((&claims["aud"], &claims["sub"]), (&json!(double.url()), &json!("pforte")));
+        seen.insert(claims["jti"].to_string());
+    }
+    assert_eq!(seen.len(), 2, "one id for two assertions");
 }
 
 /// RFC 6749 §5.1, RFC 8693 §2.2.1: what is a token for the backend; by the client's own grant and by exchange.
