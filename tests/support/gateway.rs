@@ -132,7 +132,7 @@ impl Gateway {
             findings
                 .check(fits, format!("{request}: expected one audit event with the id {id}, got {events}"));
         }
-        findings.check(!log.contains("panicked"), format!("the log tells of a panic:\n{}", tail(&log)));
+        findings.check(!log.contains("panicked"), format!("the log tells of a panic:\n{}", panic(&log)));
     }
 
     fn await_listening(&mut self) {
@@ -191,8 +191,9 @@ fn spool(folder: &Path) -> String {
     texts.collect::<Vec<_>>().join("\n")
 }
 
-/// The last lines.
-fn tail(log: &str) -> String {
+/// What a panic said, and the lines around it.
+fn panic(log: &str) -> String {
     let lines: Vec<&str> = log.lines().collect();
-    lines.iter().skip(lines.len().saturating_sub(20)).copied().collect::<Vec<_>>().join("\n")
+    let at = lines.iter().position(|line| line.contains("panicked")).unwrap_or_default();
+    lines.iter().skip(at.saturating_sub(5)).take(20).copied().collect::<Vec<_>>().join("\n")
 }
