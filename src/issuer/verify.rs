@@ -145,7 +145,8 @@ impl Issuers {
             let server = Arc::clone(server);
             work.spawn(async move { server.refresh().await });
         }
-        work.join_all().await;
+        // Not `join_all`: it panics when the runtime ends a task before this one.
+        while work.join_next().await.is_some() {}
     }
 
     /// Keeps metadata and keys fresh until `stop`; to be run on a task of its own.
