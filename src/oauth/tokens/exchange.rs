@@ -191,6 +191,12 @@ impl Inner {
             self.endpoint.ask(Asked::For(subject.token.clone())).await
         };
         let asked = self.endpoint.now();
+        // Whoever looked just before another call ended comes here just after it.
+        if let Some(Kept::Issued { issued, .. }) =
+            self.kept.get(&subject.digest).await.filter(|kept| asked < kept.until())
+        {
+            return Ok(issued);
+        }
         let answer = tokio::time::timeout(self.endpoint.request.timeout, call).await;
         let answer = answer.unwrap_or_else(|_| Err(CallError::NoAnswer.into()));
         let now = self.endpoint.now();
