@@ -372,3 +372,29 @@ async fn shared_state_is_reloaded() {
     bound.read(&pair.house.client).await.is(200);
     pair.close();
 }
+
+/// `check --online` tries the server as the gateway does, and leaves nothing in it that replicas would take for theirs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_server_is_checked() {
+    let mut redis = RedisServer::start();
+    let tables = format!("[shared_state]\nurl = \"{}\"\nprefix = \"checked\"", redis.url());
+    let house = House::open(Plan { tables: Box::leak(tables.into_boxed_str()), ..Plan::default() }).await;
+    let settings = house.settings("prefix = \"checked\"", "prefix = \"unused\"");
+    std::fs::write(house.gateway.folder.join("checked.toml"), settings).expect("written");
+    let checked = || {
+        let done = std::process::Command::new(env!("CARGO_BIN_EXE_pforte"))
+            .args(["check", "--online", "--config"])
+            .arg(house.gateway.folder.join("checked.toml"))
+            .output()
+            .expect("the check runs");
+        String::from_utf8_lossy(&done.stdout).into_owned()
+    };
+    let text = tokio::task::block_in_place(checked);
+    house.findings.check(text.contains("fits  it answers, and takes what is written"), text);
+    let left = redis.say("EXISTS unused:key");
+    house.findings.check(left == redis::Value::Int(0), format!("a key was left: {left:?}"));
+    redis.kill();
+    let text = tokio::task::block_in_place(checked);
+    house.findings.check(text.contains("MEND") && text.contains("mend `shared_state`"), text);
+    house.close();
+}

@@ -14,9 +14,11 @@ use super::backend::backend;
 use super::introspection::{introspection, support};
 use super::probe::{Answer, Report, ask, client};
 use crate::config::{
-    AuthorizationServer, IntrospectionResponse, Profile, ServerTls, Settings, TlsSuites, Validation,
+    AuthorizationServer, IntrospectionResponse, Profile, ServerTls, Settings, SharedState, TlsSuites,
+    Validation,
 };
 use crate::oauth::{Fetcher, Setup};
+use crate::shared::Shared;
 use crate::token::Quoted;
 
 /// Asks every authorization server and the backend, and prints what fits and what does not.
@@ -52,11 +54,38 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     }
     report.print(out)?;
     misfits += report.misfits();
+    if let Some(shared) = &settings.shared_state {
+        writeln!(out, "shared state {}", shared.url)?;
+        let report = shared_state(shared).await;
+        report.print(out)?;
+        misfits += report.misfits();
+    }
     if misfits == 0 {
         return Ok(Outcome::Fits);
     }
     writeln!(out, "{misfits} to mend")?;
     Ok(Outcome::Misfits)
+}
+
+/// Whether replicas can share anything: asked as the gateway asks, without taking part in what they have agreed upon.
+async fn shared_state(settings: &SharedState) -> Report {
+    let mut report = Report::default();
+    let watching = SharedState { keeps_key: false, ..settings.clone() };
+    let shared = match Shared::new(Some(&watching)) {
+        Ok(shared) => shared,
+        Err(problem) => {
+            report.misfit(problem);
+            return report;
+        }
+    };
+    shared.settled().await;
+    match shared.status().and_then(|status| status.amiss) {
+        None => report.fits("it answers, and takes what is written"),
+        Some(cause) => report.misfit(format_args!(
+            "{cause}; mend `shared_state`, or the server: until then DPoP proofs are refused, and replicas share nothing"
+        )),
+    }
+    report
 }
 
 async fn authorization_server(
