@@ -374,12 +374,12 @@ impl Inspection<'_, '_> {
         let kind = CompartmentKind::Patient;
         let by = self.version.compartment_parameters(kind, source)?;
         let access = self.needs.holder().access(source, &[Letter::Search]);
-        let alternatives = access.alternatives();
-        let patient = alternatives.first()?.patient()?.to_owned();
-        let same = alternatives.iter().all(|alternative| alternative.patient() == Some(&patient));
-        let plain = alternatives.iter().any(|alternative| alternative.is_compartment(kind));
+        // Other alternatives reach more, of which nobody can say whose it is: nothing is asked for by them.
+        let mut patients = access.alternatives().iter().filter(|it| it.is_compartment(kind));
+        let patient = patients.next()?.patient()?.to_owned();
+        let same = patients.all(|alternative| alternative.patient() == Some(&patient));
         let found = self.types == [ResourceType::PATIENT] && names_member(link, kind, by);
-        (same && plain && found).then_some(patient)
+        (same && found).then_some(patient)
     }
 
     /// Asks for no more than this, and holds the matches against it.
