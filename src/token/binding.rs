@@ -23,6 +23,12 @@ impl Thumbprint {
         Self::of(der)
     }
 
+    /// One that was computed where the key or certificate was seen.
+    #[must_use]
+    pub fn from_sha256(digest: [u8; 32]) -> Self {
+        Self(digest)
+    }
+
     /// The digest itself.
     #[must_use]
     pub fn bytes(&self) -> &[u8; 32] {

@@ -69,8 +69,8 @@ impl Gateway {
         {
             return Thumbprint::forwarded(&head.headers, &proxies.header);
         }
-        let der = connection.tls.as_ref().and_then(|tls| tls.client_certificate.as_deref());
-        Ok(der.map(Thumbprint::of_certificate))
+        let digest = connection.tls.as_ref().and_then(|tls| tls.client_certificate_sha256);
+        Ok(digest.map(Thumbprint::from_sha256))
     }
 
     /// Demands a nonce of ours where the settings do, and offers a new one in time (TOK-65, RFC 9449 §8.2, §9).
