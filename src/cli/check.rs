@@ -14,7 +14,7 @@ mod questions;
 use std::io::{self, Write};
 use std::path::Path;
 
-use crate::config::{self, BackendCredentials, Complaint, Settings};
+use crate::config::{self, BackendCredentials, ClientCertificates, Complaint, Settings, TlsSuites};
 use crate::policy::{EncounterContext, LinkedPatients, Malformed, Unmatched, UpdateCreates};
 
 pub use self::online::online;
@@ -76,7 +76,11 @@ fn summary(path: &Path, settings: &Settings, out: &mut dyn Write) -> io::Result<
         config::Profile::Isik => "isik",
         config::Profile::Smart => "smart",
     };
-    let tls = if settings.server.tls.is_some() { "TLS" } else { "no TLS" };
+    let tls = match settings.server.tls.as_ref().map(|tls| tls.suites) {
+        Some(TlsSuites::BsiTr021022) => "TLS by BSI TR-02102-2",
+        Some(TlsSuites::Modern) => "TLS",
+        None => "no TLS",
+    };
     let listen: Vec<String> = settings.server.listen.iter().map(ToString::to_string).collect();
     writeln!(out, "{} is sound (profile {profile})", path.display())?;
     writeln!(out, "  clients use  {} on {} ({tls})", settings.server.public_url, listen.join(", "))?;
@@ -100,8 +104,28 @@ fn summary(path: &Path, settings: &Settings, out: &mut dyn Write) -> io::Result<
         let audience = server.audience.join(", ");
         writeln!(out, "  issuer       {} by {how}{opaque}, for {audience}", server.issuer)?;
     }
+    writeln!(out, "  bound tokens {}", bound_tokens(settings))?;
     grants(settings, out)?;
+    if let Some(shared) = &settings.shared_state {
+        writeln!(out, "  replicas     share through {}", shared.url)?;
+    }
     writeln!(out, "  audit        {}", settings.audit.path.display())
+}
+
+/// What the holder of a bound token must show.
+fn bound_tokens(settings: &Settings) -> String {
+    let mut shown = Vec::new();
+    if settings.dpop.enabled {
+        let nonce = if settings.dpop.nonce { " with a nonce" } else { "" };
+        shown.push(format!("DPoP proofs{nonce}, at most {} s old", settings.dpop.window.as_secs()));
+    }
+    if settings.server.tls.as_ref().is_some_and(|tls| tls.client_certificates != ClientCertificates::Off) {
+        shown.push("client certificates".to_owned());
+    }
+    if let Some(proxies) = &settings.server.proxies {
+        shown.push(format!("certificates in `{}` of trusted proxies", proxies.header));
+    }
+    if shown.is_empty() { "are refused".to_owned() } else { format!("by {}", shown.join("; ")) }
 }
 
 /// What grants reach.
@@ -144,4 +168,32 @@ fn grants(settings: &Settings, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "  rule         {} reach only {}{when}", contexts.join(", "), limits.join(" and "))?;
     }
     constraints::print(settings, out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::{settings, settings_of};
+
+    /// TOK-60 … TOK-66: what is accepted of bound tokens is said before anybody asks.
+    #[test]
+    fn bound_tokens_are_told() {
+        let table = [
+            ("", "by DPoP proofs, at most 60 s old"),
+            (
+                "[dpop]\nnonce = \"required\"\nclock_window = \"90s\"\n",
+                "by DPoP proofs with a nonce, at most 90 s old",
+            ),
+            ("[dpop]\nenabled = false\n", "are refused"),
+        ];
+        for (more, means) in table {
+            assert_eq!(bound_tokens(&settings(more)), means, "{more}");
+        }
+        let behind = settings_of(
+            "[server]\npublic_url = \"https://gw.example/fhir\"\ninsecure_http = true\ntrusted_proxies = [\"10.0.0.1\"]\n\
+             client_certificate_header = \"Client-Cert\"\n[backend]\nurl = \"http://127.0.0.1:8080/fhir\"\n\
+             [[authorization_server]]\nissuer = \"https://as.example\"\n[dpop]\nenabled = false\n",
+        );
+        assert_eq!(bound_tokens(&behind), "by certificates in `client-cert` of trusted proxies");
+    }
 }
