@@ -288,9 +288,7 @@ impl Running {
         }
         self.show_expiry();
     }
-}
 
-impl Running {
     /// Makes links and nonces with the key that the replicas have agreed upon; those of the key before go on.
     fn rekey(&self) {
         let before = self.front.gateway();
