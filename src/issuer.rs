@@ -18,6 +18,7 @@ mod signed;
 mod verify;
 
 pub use error::IssuerError;
+pub use metadata::addresses as metadata_addresses;
 pub use server::{Figures, Health, IssuerStatus};
 pub use verify::Issuers;
 

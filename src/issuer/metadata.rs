@@ -96,7 +96,8 @@ impl Metadata {
 
 /// Where metadata of this issuer may be: RFC 8414 §3.1 puts the well-known segment before the issuer's path, OpenID
 /// Discovery §4 behind it.
-fn addresses(issuer: &str) -> Vec<Url> {
+#[must_use]
+pub fn addresses(issuer: &str) -> Vec<Url> {
     let Ok(base) = Url::parse(issuer) else { return Vec::new() };
     let path = base.path().trim_end_matches('/').to_owned();
     let at = |path: String| {

@@ -17,6 +17,7 @@ use crate::config::{
     AuthorizationServer, IntrospectionResponse, Profile, ServerTls, Settings, SharedState, TlsSuites,
     Validation,
 };
+use crate::issuer::metadata_addresses;
 use crate::oauth::{Fetcher, Setup};
 use crate::shared::Shared;
 use crate::token::Quoted;
@@ -108,22 +109,9 @@ async fn authorization_server(
     }
 }
 
-/// Where metadata is looked for: RFC 8414 §3.1 puts the well-known part before the issuer's path, OpenID behind it.
+/// Where metadata is looked for.
 fn metadata_urls(server: &AuthorizationServer) -> Vec<Url> {
-    if let Some(url) = &server.metadata_url {
-        return vec![url.clone()];
-    }
-    let Ok(issuer) = Url::parse(&server.issuer) else { return Vec::new() };
-    let path = issuer.path().trim_end_matches('/').to_owned();
-    let at = |path: String| {
-        let mut url = issuer.clone();
-        url.set_path(&path);
-        url
-    };
-    vec![
-        at(format!("/.well-known/oauth-authorization-server{path}")),
-        at(format!("{path}/.well-known/openid-configuration")),
-    ]
+    server.metadata_url.clone().map_or_else(|| metadata_addresses(&server.issuer), |url| vec![url])
 }
 
 /// DISC-21: the document of exactly this issuer.
