@@ -9,7 +9,8 @@ mod agents;
 mod codes;
 mod entities;
 mod entry;
+mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, Interaction};
+pub use entry::{Entry, Interaction, Outcome, Purpose};

@@ -158,8 +158,18 @@ fn explain(config: Option<PathBuf>, jsonl: bool) -> Result<u8, Failure> {
 fn audit_list(config: &std::path::Path) -> Result<u8, Failure> {
     let (settings, _warnings) = files::settings(config)?;
     let mut out = io::stdout().lock();
-    for event in crate::ledger::read(&settings.audit.path).map_err(Failure::work)? {
-        writeln!(out, "{}", event.map_err(Failure::work)?)?;
-    }
+    let reader = crate::ledger::Reader::open(&settings.audit.path).map_err(Failure::work)?;
+    let mut written = Ok(());
+    reader
+        .find(&crate::ledger::Filter::default(), &mut |kept| {
+            written = writeln!(out, "{}", kept.entry.to_audit_event(Some(&kept.id())));
+            if written.is_ok() {
+                std::ops::ControlFlow::Continue(())
+            } else {
+                std::ops::ControlFlow::Break(())
+            }
+        })
+        .map_err(Failure::work)?;
+    written?;
     Ok(0)
 }

@@ -1,30 +1,35 @@
 //! Where audit entries are kept: on disk before the answer goes out.
 //!
-//! One thread writes. It takes everything that waits, appends it with one write and one sync, and only then lets the
-//! waiters go on: many requests share one sync, and none is answered before its record is durable (AUD-1). A record is
-//! one AuditEvent on one line. What a failed write left behind is cut off again, so a record is there exactly when its
-//! waiter was told so; when power fails, it may also be there without anybody having been told.
+//! One thread writes. It takes everything that waits, keeps it in one transaction of SQLite with one sync of its log, and
+//! only then lets the waiters go on: many requests share one sync, and none is answered before its record is durable
+//! (AUD-1). What a failed write or a crash left behind is not there, so a record is there exactly when its waiter was
+//! told so; when power fails, it may also be there without anybody having been told.
 //!
-//! Sending records elsewhere, deleting old ones and proving that none was changed are not done here.
+//! Each record carries the hash of the one before it: a record that was changed, taken out or put in breaks the chain.
+//! A write at the backend is announced before it is sent ([`Ledger::intend`]), so that one that a crash interrupted has
+//! its record too.
 
+mod fact;
 mod queue;
-mod read;
-mod spool;
+mod reader;
+mod store;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use jiff::tz::TimeZone;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::audit::Entry;
 use crate::config::Audit;
-use crate::ledger::queue::{Pending, Queue, Worker};
-use crate::ledger::spool::{Files, Spool};
+use crate::ledger::fact::Fact;
+use crate::ledger::queue::{Done, Job, Pending, Queue, Worker};
+use crate::ledger::store::{Spool, Store};
 
-pub use read::{Events, read};
+pub use fact::{Hash, Kept};
+pub use queue::Rejection;
+pub use reader::{Filter, Reader};
 
 /// Why something was not recorded, or a record not read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -52,22 +57,34 @@ pub enum LedgerError {
     /// The disk neither took the record nor refused it in time. It may still be written.
     #[error("the disk did not take an audit event in {0:?}")]
     Slow(Duration),
+    /// SQLite says no.
+    #[error("`{path}`: {cause}")]
+    Store {
+        /// The file.
+        path: PathBuf,
+        /// Its words.
+        cause: Arc<rusqlite::Error>,
+    },
     /// The writer broke down.
     #[error("the audit writer ended badly")]
     Writer,
-    /// A recorded line is no JSON object.
-    #[error("`{path}`:{line}: expected an AuditEvent on one line")]
+    /// A record cannot be read.
+    #[error("`{path}`: audit event {sequence} cannot be read")]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Its line, from 1.
-        line: usize,
+        /// Its number.
+        sequence: u64,
     },
 }
 
 impl LedgerError {
     fn io(path: &Path, cause: std::io::Error) -> Self {
         Self::Io { path: path.to_owned(), cause: Arc::new(cause) }
+    }
+
+    fn store(path: &Path, cause: rusqlite::Error) -> Self {
+        Self::Store { path: path.to_owned(), cause: Arc::new(cause) }
     }
 }
 
@@ -106,36 +123,45 @@ impl Default for Bounds {
     }
 }
 
+/// A write that was announced and whose end is not recorded yet. Dropped without [`Ledger::conclude`], it is recorded as
+/// interrupted when the ledger is opened the next time.
+#[derive(Debug)]
+#[must_use = "a write that was announced is concluded"]
+pub struct Intent(u64);
+
 /// Records audit entries durably. Shared by reference; one per process and folder.
 #[derive(Debug)]
 pub struct Ledger {
     queue: Arc<Queue>,
-    observer: String,
     patience: Duration,
+    head: watch::Receiver<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Ledger {
-    /// Opens the spool in its folder, makes the folder when it is missing, and mends what a crash left torn.
+    /// Opens the spool in its folder, makes the folder when it is missing, and records what a crash interrupted.
     ///
-    /// `observer` is the gateway's public base. The folder is locked against other processes while the ledger lives.
+    /// The folder is locked against other processes while the ledger lives.
     ///
     /// # Errors
     /// When the folder cannot be used, or another process uses it.
-    pub fn open(settings: &Audit, observer: &str) -> Result<Self, LedgerError> {
-        Self::start(Files::open(&settings.path)?, observer, Bounds::default())
+    pub fn open(settings: &Audit) -> Result<Self, LedgerError> {
+        let store = Store::open(settings)?;
+        let head = store.head();
+        Self::start(store, head, Bounds::default())
     }
 
-    fn start(spool: impl Spool + 'static, observer: &str, bounds: Bounds) -> Result<Self, LedgerError> {
+    fn start(spool: impl Spool + 'static, head: u64, bounds: Bounds) -> Result<Self, LedgerError> {
         let patience = bounds.patience;
         let queue = Arc::new(Queue::new(bounds));
-        let worker = Worker::new(Arc::clone(&queue), spool);
+        let (newest, head) = watch::channel(head);
+        let worker = Worker::new(Arc::clone(&queue), spool, newest);
         let writer = std::thread::Builder::new()
             .name("audit-ledger".to_owned())
             .spawn(move || worker.run())
             .map_err(|cause| LedgerError::io(Path::new("audit-ledger"), cause))?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self { queue, observer: observer.to_owned(), patience, writer })
+        Ok(Self { queue, patience, head, writer })
     }
 
     /// Records these entries, together or not at all, and returns once they are durable.
@@ -144,21 +170,61 @@ impl Ledger {
     ///
     /// # Errors
     /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
-    pub async fn record(&self, entries: Vec<Entry>) -> Result<(), LedgerError> {
-        let Some(last) = entries.last() else { return Ok(()) };
-        let mut lines = Vec::new();
-        for entry in &entries {
-            // JSON text never holds a bare line feed, so one event stays one line.
-            lines.extend_from_slice(entry.to_audit_event(&self.observer).to_string().as_bytes());
-            lines.push(b'\n');
+    pub async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
+        if entries.is_empty() {
+            return Ok(());
         }
-        let day = last.recorded.to_zoned(TimeZone::UTC).date();
+        let facts = entries.iter().map(Fact::of).collect();
+        self.ask(Job::Record { facts, intent: None }).await.map(drop)
+    }
+
+    /// Announces a write before it is sent, and returns once that is durable.
+    ///
+    /// # Errors
+    /// When it could not be recorded: then nothing may be sent.
+    pub async fn intend(&self, entry: &Entry) -> Result<Intent, LedgerError> {
+        match self.ask(Job::Intend(Fact::of(entry))).await? {
+            Done::Intended(id) => Ok(Intent(id)),
+            Done::Noted => Err(LedgerError::Writer),
+        }
+    }
+
+    /// Records how an announced write ended, as [`Ledger::record`] does, in place of the announcement.
+    ///
+    /// # Errors
+    /// When that could not be recorded. The announcement then stays, and becomes an event of its own that says that the end is
+    /// not known.
+    pub async fn conclude(&self, intent: Intent, entries: &[Entry]) -> Result<(), LedgerError> {
+        let facts = entries.iter().map(Fact::of).collect();
+        self.ask(Job::Record { facts, intent: Some(intent.0) }).await.map(drop)
+    }
+
+    /// Notes durably that a sink has taken everything up to and including `through`, but for these.
+    ///
+    /// # Errors
+    /// When that could not be kept; the sink is then given the same events again.
+    pub async fn delivered(
+        &self,
+        sink: &str,
+        through: u64,
+        rejected: Vec<Rejection>,
+    ) -> Result<(), LedgerError> {
+        self.ask(Job::Delivered { sink: sink.to_owned(), through, rejected }).await.map(drop)
+    }
+
+    async fn ask(&self, job: Job) -> Result<Done, LedgerError> {
         let (done, told) = oneshot::channel();
-        self.queue.push(Pending { lines, events: entries.len(), day, done })?;
+        self.queue.push(Pending { job, done })?;
         match tokio::time::timeout(self.patience, told).await {
             Ok(told) => told.unwrap_or(Err(LedgerError::Closed)),
             Err(_) => Err(LedgerError::Slow(self.patience)),
         }
+    }
+
+    /// The number of the newest durable event, 0 while there is none; whoever sends events on waits for it to change.
+    #[must_use]
+    pub fn head(&self) -> watch::Receiver<u64> {
+        self.head.clone()
     }
 
     /// How it is doing, from memory.

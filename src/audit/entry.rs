@@ -1,10 +1,14 @@
 //! One interaction attempt, from its opening to its AuditEvent.
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::audit::codes::{self, Code};
-use crate::audit::{agents, entities};
+use crate::audit::{agents, entities, stored};
 use crate::fhir::{Kind, Parameter, ResourceType, SearchQuery, is_id};
 
 /// What was asked for, as far as it is known.
@@ -36,6 +40,26 @@ pub(super) enum Pattern {
 }
 
 impl Interaction {
+    /// The interaction's own name, which no other has; as it is kept.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Known(kind) => kind.code(),
+            Self::Transaction => "transaction",
+            Self::Unread => "unread",
+        }
+    }
+
+    /// The interaction of a name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "transaction" => Some(Self::Transaction),
+            "unread" => Some(Self::Unread),
+            _ => Kind::ALL.into_iter().find(|kind| kind.code() == name).map(Self::Known),
+        }
+    }
+
     /// The code of FHIR's `restful-interaction` that is closest (AUD-2, AUD-3); absent when unread.
     #[must_use]
     pub fn code(self) -> Option<&'static str> {
@@ -104,57 +128,127 @@ impl Pattern {
     }
 }
 
+/// A purpose of use that the token claims (IUA; BALP 3:5.7.5).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Purpose {
+    /// The code system, a URI.
+    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<String>,
+    /// The code.
+    #[serde(rename = "c")]
+    pub code: String,
+}
+
 /// One interaction attempt. Opened when the request arrives, filled in as more is known.
 ///
 /// Everything here may be written to disk: a token must never be put in. Credentials that clients wrongly put into
-/// queries or forms are blotted out when the event is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// queries or forms are blotted out when the event is kept.
+///
+/// Kept as JSON with short names; a name is never given another meaning, so that old records stay readable.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
+    /// The gateway's public base, which stands for server and recorder (AUD-10).
+    #[serde(rename = "ob")]
+    pub observer: Arc<str>,
     /// Identifies the request in answers, logs and here.
+    #[serde(rename = "rq")]
     pub request_id: String,
     /// The instant of the request.
+    #[serde(rename = "at")]
     pub recorded: Timestamp,
     /// The IP address at the other end of the connection.
+    #[serde(rename = "ip")]
     pub peer: String,
     /// The HTTP method.
+    #[serde(rename = "m")]
     pub method: String,
     /// The request target below the base as it was sent, query included: `Observation?code=x`.
+    #[serde(rename = "t")]
     pub target: String,
     /// The form of a `POST _search` as it was sent (AUD-6).
+    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
     pub form: Option<String>,
     /// What was asked for.
+    #[serde(rename = "i", with = "stored::interaction")]
     pub interaction: Interaction,
     /// The type acted on.
+    #[serde(rename = "rt", default, skip_serializing_if = "Option::is_none", with = "stored::resource")]
     pub resource: Option<ResourceType>,
     /// The id acted on: asked for, or given by a create.
+    #[serde(rename = "id", default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
     /// The version asked for by a vread, or made by a write.
+    #[serde(rename = "v", default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// The patient this very event is about: disclosed by the answer or named by what was written (AUD-7).
+    #[serde(rename = "pt", default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
     /// The launch context's patient.
+    #[serde(rename = "lp", default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
     /// The OAuth client.
+    #[serde(rename = "cl", default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
     /// The token's `sub`.
+    #[serde(rename = "su", default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<String>,
     /// The token's `iss`.
+    #[serde(rename = "is", default, skip_serializing_if = "Option::is_none")]
     pub issuer: Option<String>,
     /// The token's `fhirUser`.
+    #[serde(rename = "fu", default, skip_serializing_if = "Option::is_none")]
     pub fhir_user: Option<String>,
     /// The token's `jti`.
+    #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// What the token says the access is for.
+    #[serde(rename = "pu", default, skip_serializing_if = "Vec::is_empty")]
+    pub purpose: Vec<Purpose>,
     /// The HTTP status of the answer; 0 while there is none.
+    #[serde(rename = "st")]
     pub status: u16,
     /// The reason id of a refusal.
-    pub reason: Option<&'static str>,
+    #[serde(rename = "rs", default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<Cow<'static, str>>,
     /// The place in its Bundle, from 0, when this is an entry of a batch (AUD-7).
+    #[serde(rename = "be", default, skip_serializing_if = "Option::is_none")]
     pub batch_entry: Option<usize>,
+}
+
+/// How an attempt ended (AUD-2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was answered.
+    Success,
+    /// The request was at fault, or refused.
+    Refused,
+    /// The gateway or the backend was.
+    Failed,
+}
+
+impl Outcome {
+    /// FHIR R4's code: `0`, `4` or `8`.
+    #[must_use]
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::Success => "0",
+            Self::Refused => "4",
+            Self::Failed => "8",
+        }
+    }
 }
 
 impl Entry {
     /// An attempt of which only the arrival is known.
     #[must_use]
-    pub fn open(request_id: &str, recorded: Timestamp, peer: &str, method: &str, target: &str) -> Self {
+    pub fn open(
+        observer: &Arc<str>,
+        request_id: &str,
+        (recorded, peer): (Timestamp, &str),
+        (method, target): (&str, &str),
+    ) -> Self {
         Self {
+            observer: Arc::clone(observer),
             request_id: request_id.to_owned(),
             recorded,
             peer: peer.to_owned(),
@@ -165,12 +259,14 @@ impl Entry {
             resource: None,
             id: None,
             version: None,
+            about: None,
             patient: None,
             client: None,
             subject: None,
             issuer: None,
             fhir_user: None,
             jti: None,
+            purpose: Vec::new(),
             status: 0,
             reason: None,
             batch_entry: None,
@@ -185,7 +281,28 @@ impl Entry {
     /// The attempt was refused.
     pub fn refused(&mut self, status: u16, reason: &'static str) {
         self.status = status;
-        self.reason = Some(reason);
+        self.reason = Some(Cow::Borrowed(reason));
+    }
+
+    /// The same attempt as one event about this patient (AUD-7).
+    #[must_use]
+    pub fn of_patient(&self, id: &str) -> Self {
+        Self { about: Some(id.to_owned()), ..self.clone() }
+    }
+
+    /// As it is kept: one JSON object.
+    #[must_use]
+    pub fn kept(&self) -> Vec<u8> {
+        // Every member is text or a number, which JSON can always write.
+        serde_json::to_vec(self).unwrap_or_default()
+    }
+
+    /// Reads what was kept.
+    ///
+    /// # Errors
+    /// When it is no such record.
+    pub fn read(kept: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(kept)
     }
 
     /// An entry of this request's Bundle: same caller, same request, an interaction of its own.
@@ -199,6 +316,7 @@ impl Entry {
             resource: None,
             id: None,
             version: None,
+            about: None,
             status: 0,
             reason: None,
             batch_entry: Some(index),
@@ -206,11 +324,15 @@ impl Entry {
         }
     }
 
-    /// The AuditEvent. `observer` is the gateway's public base, which stands for server and recorder (AUD-10).
+    /// The AuditEvent, in the form of FHIR R4; `id` is its id when it has one.
     #[must_use]
-    pub fn to_audit_event(&self, observer: &str) -> Value {
+    pub fn to_audit_event(&self, id: Option<&str>) -> Value {
+        let observer = &*self.observer;
         let mut event = Map::new();
         event.insert("resourceType".to_owned(), json!("AuditEvent"));
+        if let Some(id) = id {
+            event.insert("id".to_owned(), json!(id));
+        }
         let profiles = self.profiles();
         if !profiles.is_empty() {
             event.insert("meta".to_owned(), json!({ "profile": profiles }));
@@ -222,7 +344,7 @@ impl Entry {
         event.insert("action".to_owned(), json!(self.interaction.pattern().action()));
         // Milliseconds: enough to order by, and what archives commonly keep.
         event.insert("recorded".to_owned(), json!(format!("{:.3}", self.recorded)));
-        event.insert("outcome".to_owned(), json!(self.outcome()));
+        event.insert("outcome".to_owned(), json!(self.outcome().code()));
         if let Some(description) = self.outcome_description() {
             event.insert("outcomeDesc".to_owned(), json!(description));
         }
@@ -232,34 +354,37 @@ impl Entry {
         Value::Object(event)
     }
 
-    /// AUD-2: `0` success, `4` the request was at fault or refused, `8` we or the backend were.
-    fn outcome(&self) -> &'static str {
+    /// How it ended (AUD-2).
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
         match self.status {
-            500.. => "8",
-            100..400 if self.reason.is_none() => "0",
-            0 if self.reason.is_none() => "8",
-            _ => "4",
+            500.. => Outcome::Failed,
+            100..400 if self.reason.is_none() => Outcome::Success,
+            0 if self.reason.is_none() => Outcome::Failed,
+            _ => Outcome::Refused,
         }
     }
 
     pub(super) fn succeeded(&self) -> bool {
-        self.outcome() == "0"
+        self.outcome() == Outcome::Success
     }
 
     fn outcome_description(&self) -> Option<String> {
-        match self.reason {
-            Some(reason) => Some(reason.to_owned()),
+        match &self.reason {
+            Some(reason) => Some(reason.to_string()),
             None if self.succeeded() => None,
             None if self.status == 0 => Some("no answer".to_owned()),
             None => Some(format!("HTTP status {}", self.status)),
         }
     }
 
-    /// The patient this is about, when that is known without looking into resources (AUD-3, AUD-9).
+    /// The patient this is about (AUD-3, AUD-9): one that was disclosed, else one that was named.
     ///
     /// What a refused request named says nothing about a patient: only the launch context counts then.
-    pub(super) fn subject_patient(&self) -> Option<String> {
-        self.succeeded().then(|| self.named_patient()).flatten().or_else(|| self.patient.clone())
+    #[must_use]
+    pub fn subject_patient(&self) -> Option<String> {
+        let named = || self.succeeded().then(|| self.named_patient()).flatten();
+        self.about.clone().or_else(named).or_else(|| self.patient.clone())
     }
 
     fn named_patient(&self) -> Option<String> {

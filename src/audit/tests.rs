@@ -37,7 +37,7 @@ fn resource(name: &str) -> Option<ResourceType> {
 /// A user's app that read an Observation.
 fn entry(interaction: impl Into<Interaction>) -> Entry {
     let recorded: Timestamp = "2026-03-01T10:00:00.123456789Z".parse().unwrap();
-    let mut entry = Entry::open("r-1", recorded, "192.0.2.7", "GET", "Observation/o1");
+    let mut entry = Entry::open(&OBSERVER.into(), "r-1", (recorded, "192.0.2.7"), ("GET", "Observation/o1"));
     entry.interaction = interaction.into();
     entry.resource = resource("Observation");
     entry.id = Some("o1".to_owned());
@@ -51,7 +51,7 @@ fn entry(interaction: impl Into<Interaction>) -> Entry {
 }
 
 fn event(entry: &Entry) -> Value {
-    entry.to_audit_event(OBSERVER)
+    entry.to_audit_event(None)
 }
 
 fn at(event: &Value, pointer: &str) -> String {
@@ -139,7 +139,7 @@ fn aud_2_8_9_outcomes() {
     ];
     for (status, reason, outcome, description) in table {
         let mut entry = entry(Kind::SearchType);
-        (entry.status, entry.reason) = (status, reason);
+        (entry.status, entry.reason) = (status, reason.map(Into::into));
         let event = event(&entry);
         assert_eq!([at(&event, "/outcome"), at(&event, "/outcomeDesc")], [outcome, description], "{status}");
     }
@@ -218,7 +218,7 @@ fn aud_5_oauth() {
     assert_eq!(at(&alone, "/agent/0/policy/0"), "urn:ietf:params:oauth:jti:t-1");
 
     let now: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
-    let mut nobody = Entry::open("r-2", now, "192.0.2.7", "GET", "Patient/p1");
+    let mut nobody = Entry::open(&OBSERVER.into(), "r-2", (now, "192.0.2.7"), ("GET", "Patient/p1"));
     nobody.refused(401, "token_missing");
     let nobody = event(&nobody);
     assert_eq!(nobody["agent"].as_array().unwrap().len(), 2);

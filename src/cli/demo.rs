@@ -24,7 +24,12 @@ pub(super) fn demo(listen: SocketAddr) -> Result<u8, Failure> {
             "`--listen {listen}`: the demo knows no secrets, so it serves loopback only; choose 127.0.0.1 or [::1]"
         )));
     }
-    let log = crate::config::Telemetry { log: "warn".to_owned(), log_format: crate::config::LogFormat::Auto };
+    let log = crate::config::Telemetry {
+        log: "warn".to_owned(),
+        log_format: crate::config::LogFormat::Auto,
+        access_log: false,
+        traces: None,
+    };
     let _guard = telemetry::start(&log).map_err(Failure::configuration)?;
     runtime()?.block_on(async {
         let signals = Signals::take()?;

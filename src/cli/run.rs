@@ -127,8 +127,7 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(settings: Settings, stop: CancellationToken) -> Result<Self, Failure> {
         let metrics = Metrics::new();
-        let ledger =
-            Arc::new(Ledger::open(&settings.audit, &settings.rules.public_base).map_err(Failure::work)?);
+        let ledger = Arc::new(Ledger::open(&settings.audit).map_err(Failure::work)?);
         let certificates = match &settings.server.tls {
             Some(tls) => Some(Arc::new(CertificateStore::open(tls.clone()).map_err(Failure::configuration)?)),
             None => None,

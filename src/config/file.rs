@@ -20,7 +20,7 @@ pub use self::trust::{
     AuthorizationDetails, AuthorizationServer, Claims, Client, ClientAuth, Discovery, Dpop,
     IntrospectionResponse, Nonce, TokenType, Validation,
 };
-use super::values::{MaybeRate, OneOrMany, Period, Size};
+use super::values::{MaybePeriod, MaybeRate, OneOrMany, Period, Size};
 
 /// Configuration of the Pforte gateway.
 #[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
@@ -362,7 +362,13 @@ pub struct Audit {
     pub path: Option<PathBuf>,
     /// What happens to requests that the spool cannot record. Default: `refuse`.
     pub on_failure: Option<OnFailure>,
-    /// Where recorded events are sent as well. Not available in this version. Default: none.
+    /// A file of the spool is closed when it is larger than this. Default: `256MiB`.
+    pub rotate_bytes: Option<Size>,
+    /// A file of the spool is closed when its first event is older than this. Default: `1d`.
+    pub rotate_age: Option<Period>,
+    /// How long events are kept that every sink has taken, or `off`: for ever. Default: `off`.
+    pub retention: Option<MaybePeriod>,
+    /// Where recorded events are sent as well. Default: none.
     pub sink: Option<Vec<Sink>>,
 }
 
@@ -380,23 +386,78 @@ pub enum OnFailure {
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(tag = "kind", rename_all = "lowercase", deny_unknown_fields)]
 pub enum Sink {
-    /// A FHIR audit record repository. Not available in this version.
+    /// A FHIR audit record repository.
     Fhir {
+        /// Its name in metrics, logs and the spool. Default: `fhir`.
+        name: Option<String>,
         /// Its FHIR base.
+        #[schemars(required, example = &"https://arr.example/fhir")]
         url: Option<String>,
-    },
-    /// Syslog over TLS (RFC 5425). Not available in this version.
-    Syslog {
-        /// Its address, `syslog+tls://host:6514`.
-        url: Option<String>,
+        /// The form of the events. Default: `backend.fhir_version`.
+        fhir_version: Option<FhirRelease>,
+        /// How an event is written so that sending it twice makes it no two. Default: `update`.
+        write: Option<SinkWrite>,
+        /// How the gateway authenticates there: `none`, `basic`, `bearer` or `client_credentials`. Default: `none`.
+        credentials: Option<Credentials>,
         /// PEM file with an extra trust anchor.
         ca: Option<PathBuf>,
+        /// PEM file with the certificate chain that the gateway presents there.
+        client_certificate: Option<PathBuf>,
+        /// PEM file with its private key.
+        client_key: Option<PathBuf>,
+        /// Longest wait for an answer. Default: `30s`.
+        timeout: Option<Period>,
+        /// Most events in one transaction. Default: 100.
+        batch: Option<usize>,
     },
-    /// A file of JSON lines. Not available in this version.
+    /// Syslog over TLS (RFC 5424, RFC 5425).
+    Syslog {
+        /// Its name in metrics, logs and the spool. Default: `syslog`.
+        name: Option<String>,
+        /// Its address, `tls://host:6514`.
+        #[schemars(required, example = &"tls://arr.example:6514")]
+        url: Option<String>,
+        /// What a message holds. Default: `dicom`.
+        format: Option<SyslogFormat>,
+        /// PEM file with an extra trust anchor.
+        ca: Option<PathBuf>,
+        /// PEM file with the certificate chain that the gateway presents there.
+        client_certificate: Option<PathBuf>,
+        /// PEM file with its private key.
+        client_key: Option<PathBuf>,
+        /// Longest wait for the connection, and for each write. Default: `30s`.
+        timeout: Option<Period>,
+    },
+    /// A file of AuditEvents, one a line.
     File {
+        /// Its name in metrics, logs and the spool. Default: `file`.
+        name: Option<String>,
         /// Its path.
+        #[schemars(required, example = &"audit.ndjson")]
         path: Option<PathBuf>,
+        /// The form of the events. Default: `backend.fhir_version`.
+        fhir_version: Option<FhirRelease>,
     },
+}
+
+/// How an event is written to a FHIR repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SinkWrite {
+    /// `POST` with `If-None-Exist` on a tag that is the event's id.
+    Create,
+    /// `PUT` to the event's own id.
+    Update,
+}
+
+/// What a syslog message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SyslogFormat {
+    /// A DICOM AuditMessage in XML (ATNA ITI-20).
+    Dicom,
+    /// A FHIR AuditEvent in JSON.
+    Fhir,
 }
 
 /// What replicas share.
@@ -440,8 +501,12 @@ pub struct Telemetry {
     pub log: Option<String>,
     /// How log lines look. Default: `auto`.
     pub log_format: Option<LogFormat>,
-    /// OpenTelemetry collector. Not available in this version; absent: off.
+    /// Whether each request has a log line of its own. Default: `true`.
+    pub access_log: Option<bool>,
+    /// OpenTelemetry collector for traces, OTLP over gRPC. Absent: off.
     pub otlp: Option<String>,
+    /// The part of the requests that are traced when the client's trace context does not say, from 0 to 1. Default: 1.
+    pub trace_ratio: Option<f64>,
 }
 
 /// How log lines look.

@@ -178,7 +178,7 @@ pub struct Backend {
 }
 
 /// How the gateway authenticates to the backend.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BackendCredentials {
     /// HTTP Basic.
     Basic {
@@ -395,6 +395,106 @@ pub struct Audit {
     pub path: PathBuf,
     /// What happens to requests that cannot be recorded.
     pub on_failure: OnAuditFailure,
+    /// When a file of the spool is closed and a new one begun.
+    pub rotation: Rotation,
+    /// How long events are kept that every sink has taken; absent: for ever.
+    pub retention: Option<Duration>,
+    /// Where they are sent as well.
+    pub sinks: Vec<AuditSink>,
+}
+
+/// When a file of the spool is closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rotation {
+    /// When it is larger than this.
+    pub bytes: u64,
+    /// When its first event is older than this.
+    pub age: Duration,
+}
+
+/// Where audit events are sent as well.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditSink {
+    /// Its name, like no other's: in metrics, logs and the spool's memory of what it has taken.
+    pub name: String,
+    /// What it is.
+    pub kind: AuditSinkKind,
+}
+
+/// The kinds of sinks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AuditSinkKind {
+    /// A FHIR audit record repository.
+    Fhir(Box<FhirSink>),
+    /// A file of JSON lines.
+    File(FileSink),
+    /// Syslog over TLS.
+    Syslog(Box<SyslogSink>),
+}
+
+/// A FHIR audit record repository (ITI-20, FHIR feed).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FhirSink {
+    /// Its FHIR base, without a trailing slash.
+    pub url: Url,
+    /// The form of the events.
+    pub fhir_version: FhirVersion,
+    /// How an event is written.
+    pub write: SinkWrite,
+    /// How the gateway authenticates there: neither `Forward` nor `TokenExchange`.
+    pub credentials: BackendCredentials,
+    /// Extra trust anchor, PEM.
+    pub ca: Option<PathBuf>,
+    /// What the gateway presents there.
+    pub client_certificate: Option<CertificateFiles>,
+    /// Longest wait for an answer.
+    pub timeout: Duration,
+    /// Most events in one transaction, at least 1.
+    pub batch: usize,
+}
+
+/// How an event is written to a FHIR repository so that sending it twice makes it no two.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SinkWrite {
+    /// `POST` with `If-None-Exist` on a tag that is the event's id.
+    Create,
+    /// `PUT` to the event's own id.
+    Update,
+}
+
+/// A file of AuditEvents, one a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileSink {
+    /// Its path.
+    pub path: PathBuf,
+    /// The form of the events.
+    pub fhir_version: FhirVersion,
+}
+
+/// Syslog over TLS (RFC 5424, RFC 5425).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SyslogSink {
+    /// Host name or address; the certificate must be for it.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Extra trust anchor, PEM.
+    pub ca: Option<PathBuf>,
+    /// What the gateway presents there.
+    pub client_certificate: Option<CertificateFiles>,
+    /// What a message holds.
+    pub format: SyslogFormat,
+    /// Longest wait for the connection, and for each write.
+    pub timeout: Duration,
+}
+
+/// What a syslog message holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SyslogFormat {
+    /// A DICOM AuditMessage in XML (PS3.15 A.5; ATNA ITI-20).
+    Dicom,
+    /// A FHIR AuditEvent in JSON.
+    Fhir,
 }
 
 /// What happens to requests that cannot be recorded.
@@ -468,6 +568,19 @@ pub struct Telemetry {
     pub log: String,
     /// How lines look.
     pub log_format: LogFormat,
+    /// Whether each request has a log line of its own.
+    pub access_log: bool,
+    /// Where traces are sent.
+    pub traces: Option<Traces>,
+}
+
+/// OpenTelemetry traces.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Traces {
+    /// The collector, OTLP over gRPC.
+    pub collector: Url,
+    /// The part of the requests that are traced when the client's trace context does not say, from 0 to 1.
+    pub ratio: f64,
 }
 
 /// How log lines look.

@@ -89,6 +89,28 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// Every one.
+    pub const ALL: [Self; 18] = [
+        Self::Batch,
+        Self::Capabilities,
+        Self::Create,
+        Self::Delete,
+        Self::DeleteConditional,
+        Self::HistoryInstance,
+        Self::HistorySystem,
+        Self::HistoryType,
+        Self::Operation,
+        Self::Patch,
+        Self::PatchConditional,
+        Self::Read,
+        Self::SearchCompartment,
+        Self::SearchSystem,
+        Self::SearchType,
+        Self::Update,
+        Self::UpdateConditional,
+        Self::Vread,
+    ];
+
     /// The name, after FHIR's `restful-interaction` codes.
     #[must_use]
     pub const fn code(self) -> &'static str {

@@ -1,6 +1,7 @@
 //! What is written down of one request while it takes its path.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -28,21 +29,28 @@ pub struct Record {
     kind: Option<Kind>,
     started: Instant,
     nonce: Option<String>,
+    reason: Option<&'static str>,
 }
 
 impl Record {
     /// A request that has just arrived.
     #[must_use]
-    pub fn open(request_id: &str, head: &Parts, peer: IpAddr, now: Timestamp) -> Self {
+    pub fn open(
+        observer: &Arc<str>,
+        request_id: &str,
+        head: &Parts,
+        (peer, now): (IpAddr, Timestamp),
+    ) -> Self {
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
         Self {
-            own: Entry::open(request_id, now, &peer.to_string(), head.method.as_str(), target),
+            own: Entry::open(observer, request_id, (now, &peer.to_string()), (head.method.as_str(), target)),
             bundle: Vec::new(),
             forwarded: Vec::new(),
             peer,
             kind: None,
             started: Instant::now(),
             nonce: None,
+            reason: None,
         }
     }
 
@@ -170,6 +178,7 @@ impl Record {
     /// The request was refused.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.own.refused(rejection.status().as_u16(), rejection.reason_id());
+        self.reason = Some(rejection.reason_id());
     }
 
     /// What is written down.
@@ -191,7 +200,7 @@ impl Record {
     /// The reason id of a refusal.
     #[must_use]
     pub fn reason_id(&self) -> Option<&'static str> {
-        self.own.reason
+        self.reason
     }
 
     /// The id of the request.

@@ -63,6 +63,8 @@ pub struct Gateway {
     /// Scheme and authority that clients use.
     origin: String,
     nonces: Arc<NonceKey>,
+    /// The public base, as audit events name it.
+    observer: Arc<str>,
     lasting: Lasting,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
@@ -143,6 +145,7 @@ impl Gateway {
             challenge,
             origin,
             nonces: Arc::clone(&keys.nonce),
+            observer: Arc::from(settings.rules.public_base.as_str()),
             settings,
             lasting: lasting.clone(),
             contexts: moka::future::Cache::builder()
@@ -193,7 +196,8 @@ impl Gateway {
         if let Some(response) = self.public(&head, raw).await {
             return self.finish(response, &head, request_id.as_str(), Content::Plain);
         }
-        let mut record = Record::open(request_id.as_str(), &head, connection.peer.ip(), now);
+        let mut record =
+            Record::open(&self.observer, request_id.as_str(), &head, (connection.peer.ip(), now));
         let answered = match self.answer((&head, body), connection, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
@@ -216,7 +220,7 @@ impl Gateway {
         };
         let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
         let request_id = RequestId::fresh();
-        let mut record = Record::open(request_id.as_str(), &head, peer, now);
+        let mut record = Record::open(&self.observer, request_id.as_str(), &head, (peer, now));
         let answered = self.refused(&rejection, "", &head, &mut record);
         self.conclude(answered, "", &head, record).await
     }
@@ -470,7 +474,7 @@ impl Gateway {
     async fn seal(&self, record: &Record) -> Option<Rejection> {
         let entries = record.entries();
         let events = entries.len();
-        let error = self.lasting.ledger.record(entries).await.err()?;
+        let error = self.lasting.ledger.record(&entries).await.err()?;
         self.lasting.metrics.audit_failed(events);
         tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
         match self.settings.audit.on_failure {

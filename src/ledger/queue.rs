@@ -3,19 +3,64 @@
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use jiff::civil::Date;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use crate::ledger::spool::Spool;
+use crate::ledger::fact::Fact;
+use crate::ledger::store::Spool;
 use crate::ledger::{Bounds, LedgerError, LedgerStatus};
 
-/// The entries of one caller, as lines.
+/// An event that a sink did not take, and never will as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rejection {
+    /// The number of the event.
+    pub sequence: u64,
+    /// The sink's words, without anything secret.
+    pub reason: String,
+}
+
+/// What is to be kept.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A sink has taken everything up to a number, but for some.
+    Delivered { sink: String, through: u64, rejected: Vec<Rejection> },
+    /// A write is about to be sent.
+    Intend(Fact),
+    /// These happened; they end what was announced.
+    Record { facts: Vec<Fact>, intent: Option<u64> },
+}
+
+impl Job {
+    fn events(&self) -> usize {
+        match self {
+            Self::Delivered { .. } => 0,
+            Self::Intend(_) => 1,
+            Self::Record { facts, .. } => facts.len(),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Delivered { .. } => 0,
+            Self::Intend(fact) => fact.kept.len(),
+            Self::Record { facts, .. } => facts.iter().map(|fact| fact.kept.len()).sum(),
+        }
+    }
+}
+
+/// What became of a job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Done {
+    /// A write was announced under this number.
+    Intended(u64),
+    /// It is kept.
+    Noted,
+}
+
+/// A job, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Pending {
-    pub(super) lines: Vec<u8>,
-    pub(super) events: usize,
-    pub(super) day: Date,
-    pub(super) done: oneshot::Sender<Result<(), LedgerError>>,
+    pub(super) job: Job,
+    pub(super) done: oneshot::Sender<Result<Done, LedgerError>>,
 }
 
 #[derive(Debug, Default)]
@@ -53,11 +98,11 @@ impl Queue {
         if waiting.closed {
             return Err(LedgerError::Closed);
         }
-        let events = waiting.events.saturating_add(pending.events);
-        let bytes = waiting.bytes.saturating_add(pending.lines.len());
+        let events = waiting.events.saturating_add(pending.job.events());
+        let bytes = waiting.bytes.saturating_add(pending.job.bytes());
         // One caller may exceed the bounds when nothing else waits: a large batch could never be recorded otherwise.
         if waiting.events > 0 && (events > self.bounds.waiting_events || bytes > self.bounds.waiting_bytes) {
-            waiting.fail(pending.events);
+            waiting.fail(pending.job.events());
             return Err(LedgerError::Full);
         }
         (waiting.events, waiting.bytes) = (events, bytes);
@@ -114,7 +159,7 @@ impl Queue {
     }
 
     /// Notes how writing went: this many events and bytes wait no more.
-    fn settle(&self, events: usize, bytes: usize, result: &Result<(), LedgerError>) {
+    fn settle(&self, events: usize, bytes: usize, result: Result<(), &LedgerError>) {
         let mut waiting = self.lock();
         waiting.events = waiting.events.saturating_sub(events);
         waiting.bytes = waiting.bytes.saturating_sub(bytes);
@@ -145,11 +190,12 @@ enum Work {
 pub(super) struct Worker<S> {
     queue: Arc<Queue>,
     spool: S,
+    head: watch::Sender<u64>,
 }
 
 impl<S: Spool> Worker<S> {
-    pub(super) fn new(queue: Arc<Queue>, spool: S) -> Self {
-        Self { queue, spool }
+    pub(super) fn new(queue: Arc<Queue>, spool: S, head: watch::Sender<u64>) -> Self {
+        Self { queue, spool, head }
     }
 
     /// Writes until the queue is closed and empty.
@@ -166,7 +212,7 @@ impl<S: Spool> Worker<S> {
             // Readiness keeps requests away while writing fails, so nobody would notice that it works again.
             Work::Probe => {
                 let result = self.spool.probe();
-                self.queue.settle(0, 0, &result);
+                self.queue.settle(0, 0, result.as_ref().map(drop));
             }
             Work::Write(batch) => self.write(batch),
         }
@@ -174,19 +220,25 @@ impl<S: Spool> Worker<S> {
     }
 
     fn write(&mut self, batch: Vec<Pending>) {
-        let bytes = batch.iter().map(|pending| pending.lines.len()).sum();
-        let events = batch.iter().map(|pending| pending.events).sum();
-        let mut lines = Vec::with_capacity(bytes);
-        for pending in &batch {
-            lines.extend_from_slice(&pending.lines);
-        }
-        let Some(day) = batch.iter().map(|pending| pending.day).max() else { return };
-        let result = self.spool.append(&lines, day);
+        let bytes = batch.iter().map(|pending| pending.job.bytes()).sum();
+        let events = batch.iter().map(|pending| pending.job.events()).sum();
+        let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).collect();
+        let result = self.spool.apply(&jobs);
         // First the state, then the waiters: who was told of a failure finds it in the status.
-        self.queue.settle(events, bytes, &result);
-        for pending in batch {
-            // A waiter that is gone needs no answer.
-            let _ = pending.done.send(result.clone());
+        self.queue.settle(events, bytes, result.as_ref().map(drop));
+        // A waiter that is gone needs no answer.
+        match result {
+            Ok(applied) => {
+                self.head.send_replace(applied.head);
+                for (pending, done) in batch.into_iter().zip(applied.done) {
+                    let _ = pending.done.send(Ok(done));
+                }
+            }
+            Err(error) => {
+                for pending in batch {
+                    let _ = pending.done.send(Err(error.clone()));
+                }
+            }
         }
     }
 }

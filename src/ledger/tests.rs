@@ -6,16 +6,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
-use jiff::civil::{Date, date};
-use serde_json::Value;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinSet;
 
-use super::queue::{Pending, Queue, Worker};
-use super::spool::Spool;
-use super::{Bounds, Ledger, LedgerError, LedgerStatus, read};
+use super::fact::{Fact, Kept};
+use super::queue::{Done, Job, Pending, Queue, Worker};
+use super::store::{Applied, Spool};
+use super::{Bounds, Ledger, LedgerError, LedgerStatus, Reader};
 use crate::audit::Entry;
-use crate::config::{Audit, OnAuditFailure};
+use crate::config::{Audit, OnAuditFailure, Rotation};
 
 const OBSERVER: &str = "https://fhir.example/fhir";
 
@@ -32,7 +31,13 @@ impl Folder {
     }
 
     fn settings(&self) -> Audit {
-        Audit { path: self.path.clone(), on_failure: OnAuditFailure::Refuse }
+        Audit {
+            path: self.path.clone(),
+            on_failure: OnAuditFailure::Refuse,
+            rotation: Rotation { bytes: 1 << 30, age: Duration::from_secs(86_400) },
+            retention: None,
+            sinks: Vec::new(),
+        }
     }
 }
 
@@ -43,14 +48,26 @@ impl Drop for Folder {
 }
 
 fn entry(id: &str) -> Entry {
-    let mut entry =
-        Entry::open(id, "2026-03-01T10:00:00Z".parse().unwrap(), "192.0.2.7", "GET", "Patient/p1");
+    let mut entry = Entry::open(
+        &OBSERVER.into(),
+        id,
+        ("2026-03-01T10:00:00Z".parse().unwrap(), "192.0.2.7"),
+        ("GET", "Patient/p1"),
+    );
     entry.answered(200);
     entry
 }
 
-fn id(event: &Value) -> String {
-    event["entity"][0]["what"]["identifier"]["value"].as_str().unwrap().to_owned()
+fn id(event: &Kept) -> String {
+    event.entry.request_id.clone()
+}
+
+fn read(path: &std::path::Path) -> Vec<Kept> {
+    Reader::open(path).unwrap().after(0, usize::MAX).unwrap()
+}
+
+fn job(id: &str) -> Job {
+    Job::Record { facts: vec![Fact::of(&entry(id))], intent: None }
 }
 
 /// How often each request id was recorded.
@@ -66,7 +83,7 @@ fn counted(ids: impl IntoIterator<Item = String>) -> HashMap<String, usize> {
 #[derive(Clone, Default)]
 struct Flaky {
     attempts: Arc<AtomicUsize>,
-    kept: Arc<Mutex<Vec<u8>>>,
+    kept: Arc<Mutex<Vec<String>>>,
 }
 
 fn broken() -> LedgerError {
@@ -74,12 +91,17 @@ fn broken() -> LedgerError {
 }
 
 impl Spool for Flaky {
-    fn append(&mut self, lines: &[u8], _: Date) -> Result<(), LedgerError> {
+    fn apply(&mut self, jobs: &[&Job]) -> Result<Applied, LedgerError> {
         if self.attempts.fetch_add(1, Ordering::SeqCst) % 3 == 1 {
             return Err(broken());
         }
-        self.kept.lock().unwrap().extend_from_slice(lines);
-        Ok(())
+        self.kept.lock().unwrap().extend(jobs.iter().flat_map(|job| match job {
+            Job::Record { facts, .. } => {
+                facts.iter().map(|fact| Entry::read(&fact.kept).unwrap().request_id).collect()
+            }
+            Job::Delivered { .. } | Job::Intend(_) => vec![],
+        }));
+        Ok(Applied { done: vec![Done::Noted; jobs.len()], head: 0 })
     }
 
     fn probe(&mut self) -> Result<(), LedgerError> {
@@ -94,9 +116,10 @@ struct Gated {
 }
 
 impl Spool for Gated {
-    fn append(&mut self, _: &[u8], _: Date) -> Result<(), LedgerError> {
+    fn apply(&mut self, jobs: &[&Job]) -> Result<Applied, LedgerError> {
         let _ = self.begun.send(());
-        self.go.recv().map_err(|_| broken())
+        self.go.recv().map_err(|_| broken())?;
+        Ok(Applied { done: vec![Done::Noted; jobs.len()], head: 0 })
     }
 
     fn probe(&mut self) -> Result<(), LedgerError> {
@@ -107,7 +130,7 @@ impl Spool for Gated {
 fn gated(bounds: Bounds) -> (Arc<Ledger>, mpsc::Receiver<()>, mpsc::Sender<()>) {
     let (begun, begins) = mpsc::channel();
     let (go, goes) = mpsc::channel();
-    let ledger = Ledger::start(Gated { begun, go: goes }, OBSERVER, bounds).unwrap();
+    let ledger = Ledger::start(Gated { begun, go: goes }, 0, bounds).unwrap();
     (Arc::new(ledger), begins, go)
 }
 
@@ -117,7 +140,7 @@ async fn record_all(ledger: &Arc<Ledger>, count: usize) -> Vec<(String, Result<(
         let ledger = Arc::clone(ledger);
         tasks.spawn(async move {
             let id = format!("r-{number}");
-            let result = ledger.record(vec![entry(&id)]).await;
+            let result = ledger.record(&[entry(&id)]).await;
             (id, result)
         });
     }
@@ -128,18 +151,18 @@ async fn record_all(ledger: &Arc<Ledger>, count: usize) -> Vec<(String, Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn aud_1_a_thousand_at_once() {
     let folder = Folder::new();
-    let ledger = Arc::new(Ledger::open(&folder.settings(), OBSERVER).unwrap());
+    let ledger = Arc::new(Ledger::open(&folder.settings()).unwrap());
     let told = record_all(&ledger, 1000).await;
     assert!(told.iter().all(|(_, result)| result.is_ok()));
     assert_eq!(ledger.status(), LedgerStatus::default());
     ledger.close().await.unwrap();
 
-    let again = Ledger::open(&folder.settings(), OBSERVER).unwrap();
-    again.record(vec![entry("b-0"), entry("b-1")]).await.unwrap();
-    again.record(vec![]).await.unwrap();
+    let again = Ledger::open(&folder.settings()).unwrap();
+    again.record(&[entry("b-0"), entry("b-1")]).await.unwrap();
+    again.record(&[]).await.unwrap();
     again.close().await.unwrap();
 
-    let events: Vec<_> = read(&folder.path).unwrap().map(Result::unwrap).collect();
+    let events = read(&folder.path);
     let ids = counted(events.iter().map(id));
     assert_eq!((ids.len(), events.len()), (1002, 1002));
     assert!(told.iter().all(|(id, _)| ids.contains_key(id)));
@@ -151,19 +174,18 @@ async fn aud_1_a_thousand_at_once() {
 async fn aud_1_told_is_kept_and_untold_is_not() {
     let spool = Flaky::default();
     let kept = Arc::clone(&spool.kept);
-    let ledger = Arc::new(Ledger::start(spool, OBSERVER, Bounds::default()).unwrap());
+    let ledger = Arc::new(Ledger::start(spool, 0, Bounds::default()).unwrap());
     let mut told = record_all(&ledger, 1000).await;
     // However few syncs a thousand shared, these bring a failure and a success.
     for number in 0..3 {
         let id = format!("s-{number}");
-        let result = ledger.record(vec![entry(&id)]).await;
+        let result = ledger.record(&[entry(&id)]).await;
         told.push((id, result));
     }
     let closed = ledger.close().await;
     assert_eq!(closed.is_ok(), told.last().unwrap().1.is_ok(), "{closed:?}");
 
-    let lines = String::from_utf8(kept.lock().unwrap().clone()).unwrap();
-    let ids = counted(lines.lines().map(|line| id(&serde_json::from_str(line).unwrap())));
+    let ids = counted(kept.lock().unwrap().clone());
     for (id, result) in &told {
         assert_eq!(ids.get(id).copied().unwrap_or(0), usize::from(result.is_ok()), "{id}: {result:?}");
     }
@@ -179,19 +201,18 @@ fn one_write_for_all_that_wait() {
     let queue = Arc::new(Queue::new(Bounds::default()));
     let spool = Flaky::default();
     let (attempts, kept) = (Arc::clone(&spool.attempts), Arc::clone(&spool.kept));
-    let mut worker = Worker::new(Arc::clone(&queue), spool);
+    let mut worker = Worker::new(Arc::clone(&queue), spool, watch::channel(0).0);
     let mut waiters: Vec<_> = (1..=3)
         .map(|number| {
             let (done, told) = oneshot::channel();
-            let lines = format!("{number}\n").into_bytes();
-            queue.push(Pending { lines, events: 1, day: date(2026, 3, 1), done }).unwrap();
+            queue.push(Pending { job: job(&number.to_string()), done }).unwrap();
             told
         })
         .collect();
     assert!(worker.step());
     assert!(waiters.iter_mut().all(|told| told.try_recv().unwrap().is_ok()));
     assert_eq!(attempts.load(Ordering::SeqCst), 1);
-    assert_eq!(*kept.lock().unwrap(), b"1\n2\n3\n");
+    assert_eq!(*kept.lock().unwrap(), ["1", "2", "3"]);
 }
 
 /// The status tells of a failure, and a probe finds out that it is over without anybody recording.
@@ -200,10 +221,9 @@ fn failure_and_recovery_show() {
     let bounds = Bounds { probe: Duration::ZERO, ..Bounds::default() };
     let queue = Arc::new(Queue::new(bounds));
     let spool = Flaky { attempts: Arc::new(AtomicUsize::new(1)), ..Flaky::default() };
-    let mut worker = Worker::new(Arc::clone(&queue), spool);
+    let mut worker = Worker::new(Arc::clone(&queue), spool, watch::channel(0).0);
     let (done, mut told) = oneshot::channel();
-    let pending = Pending { lines: b"{}\n".to_vec(), events: 1, day: date(2026, 3, 1), done };
-    queue.push(pending).unwrap();
+    queue.push(Pending { job: job("a"), done }).unwrap();
     assert_eq!(queue.status(), LedgerStatus { queued: 1, failed: 0, last_error: None });
 
     assert!(worker.step());
@@ -222,21 +242,21 @@ fn failure_and_recovery_show() {
 async fn the_queue_is_bounded() {
     let bounds = [
         Bounds { waiting_events: 1, ..Bounds::default() },
-        Bounds { waiting_bytes: 2000, ..Bounds::default() },
+        Bounds { waiting_bytes: 500, ..Bounds::default() },
     ];
     for bounds in bounds {
         let (ledger, begins, go) = gated(bounds);
         let first = tokio::spawn({
             let ledger = Arc::clone(&ledger);
-            async move { ledger.record(vec![entry("a"), entry("b"), entry("c")]).await }
+            async move { ledger.record(&[entry("a"), entry("b"), entry("c")]).await }
         });
         tokio::task::spawn_blocking(move || begins.recv()).await.unwrap().unwrap();
-        let Err(LedgerError::Full) = ledger.record(vec![entry("d")]).await else { panic!("taken") };
+        let Err(LedgerError::Full) = ledger.record(&[entry("d")]).await else { panic!("taken") };
         assert_eq!(ledger.status().queued, 3);
         go.send(()).unwrap();
         first.await.unwrap().unwrap();
         go.send(()).unwrap();
-        ledger.record(vec![entry("d")]).await.unwrap();
+        ledger.record(&[entry("d")]).await.unwrap();
     }
 }
 
@@ -244,7 +264,7 @@ async fn the_queue_is_bounded() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hanging_disk_is_not_waited_for() {
     let (ledger, _begins, go) = gated(Bounds { patience: Duration::ZERO, ..Bounds::default() });
-    let Err(LedgerError::Slow(_)) = ledger.record(vec![entry("a")]).await else { panic!("told in no time") };
+    let Err(LedgerError::Slow(_)) = ledger.record(&[entry("a")]).await else { panic!("told in no time") };
     go.send(()).unwrap();
     ledger.close().await.unwrap();
     assert_eq!(ledger.status(), LedgerStatus::default());
@@ -256,7 +276,7 @@ async fn close_writes_what_waits() {
     let (ledger, begins, go) = gated(Bounds::default());
     let record = |id: &'static str| {
         let ledger = Arc::clone(&ledger);
-        tokio::spawn(async move { ledger.record(vec![entry(id)]).await })
+        tokio::spawn(async move { ledger.record(&[entry(id)]).await })
     };
     let first = record("a");
     let begins = tokio::task::spawn_blocking(move || begins.recv().map(|()| begins)).await.unwrap().unwrap();
@@ -274,7 +294,7 @@ async fn close_writes_what_waits() {
     drop(begins);
     first.await.unwrap().unwrap();
     second.await.unwrap().unwrap();
-    let Err(LedgerError::Closed) = ledger.record(vec![entry("c")]).await else {
+    let Err(LedgerError::Closed) = ledger.record(&[entry("c")]).await else {
         panic!("taken after the close")
     };
     ledger.close().await.unwrap();
@@ -284,31 +304,14 @@ async fn close_writes_what_waits() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gone_waiter_loses_nothing() {
     let folder = Folder::new();
-    let ledger = Ledger::open(&folder.settings(), OBSERVER).unwrap();
+    let ledger = Ledger::open(&folder.settings()).unwrap();
     {
-        let mut record = std::pin::pin!(ledger.record(vec![entry("a")]));
+        let entries = [entry("a")];
+        let mut record = std::pin::pin!(ledger.record(&entries));
         let polled =
             std::future::poll_fn(|context| std::task::Poll::Ready(record.as_mut().poll(context))).await;
         assert!(polled.is_pending() || polled.is_ready());
     }
     ledger.close().await.unwrap();
-    assert_eq!(read(&folder.path).unwrap().map(|event| id(&event.unwrap())).collect::<Vec<_>>(), ["a"]);
-}
-
-/// Reading goes on past a spoilt line, names it, and leaves out what is not finished.
-#[test]
-fn reading_names_what_is_spoilt() {
-    let folder = Folder::new();
-    std::fs::create_dir(&folder.path).unwrap();
-    let first = folder.path.join("audit-2026-03-01-000001.ndjson");
-    std::fs::write(&first, "{\"a\":1}\nspoilt\n[]\n{\"a\":2}\n").unwrap();
-    std::fs::write(folder.path.join("audit-2026-03-02-000001.ndjson"), "{\"a\":3}\n{\"a\":4").unwrap();
-    std::fs::write(folder.path.join("notes.txt"), "{\"a\":5}\n").unwrap();
-    let found: Vec<_> = read(&folder.path)
-        .unwrap()
-        .map(|event| event.map_or_else(|error| error.to_string(), |event| event["a"].to_string()))
-        .collect();
-    let spoilt = |line| format!("`{}`:{line}: expected an AuditEvent on one line", first.display());
-    assert_eq!(found, ["1".to_owned(), spoilt(2), spoilt(3), "2".to_owned(), "3".to_owned()]);
-    assert!(read(&folder.path.join("missing")).is_err());
+    assert_eq!(read(&folder.path).iter().map(id).collect::<Vec<_>>(), ["a"]);
 }

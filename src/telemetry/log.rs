@@ -120,7 +120,7 @@ mod tests {
     }
 
     fn settings(log: &str, log_format: LogFormat) -> Telemetry {
-        Telemetry { log: log.to_owned(), log_format }
+        Telemetry { log: log.to_owned(), log_format, access_log: true, traces: None }
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use pforte::ledger::Reader;
 use serde_json::Value;
 
 use super::{Client, Findings, folder};
@@ -183,12 +184,11 @@ fn text(path: &Path) -> String {
 }
 
 /// All files of the spool, one after the other.
+/// The events as R4 AuditEvents, one a line.
 fn spool(folder: &Path) -> String {
-    let entries = std::fs::read_dir(folder).map(|it| it.flatten().collect::<Vec<_>>()).unwrap_or_default();
-    let texts = entries
-        .iter()
-        .map(|entry| if entry.path().is_dir() { spool(&entry.path()) } else { text(&entry.path()) });
-    texts.collect::<Vec<_>>().join("\n")
+    let Ok(reader) = Reader::open(folder) else { return String::new() };
+    let events = reader.after(0, usize::MAX).expect("readable events");
+    events.iter().map(|kept| format!("{}\n", kept.entry.to_audit_event(Some(&kept.id())))).collect()
 }
 
 /// What a panic said, and the lines around it.

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use super::Check;
 use crate::config::file;
-use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Telemetry};
+use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Rotation, Telemetry};
 
 impl Check<'_> {
     pub(super) fn audit(&mut self, audit: file::Audit) -> Audit {
@@ -28,7 +29,8 @@ impl Check<'_> {
             }
             Some(file::OnFailure::Refuse) | None => OnAuditFailure::Refuse,
         };
-        Audit { path, on_failure }
+        let rotation = Rotation { bytes: 256 << 20, age: Duration::from_secs(86_400) };
+        Audit { path, on_failure, rotation, retention: None, sinks: Vec::new() }
     }
 
     pub(super) fn admin(&mut self, admin: file::Admin, public: &[SocketAddr]) -> Option<SocketAddr> {
@@ -68,6 +70,6 @@ impl Check<'_> {
             Some(file::LogFormat::Json) => LogFormat::Json,
             Some(file::LogFormat::Text) => LogFormat::Text,
         };
-        Telemetry { log, log_format }
+        Telemetry { log, log_format, access_log: telemetry.access_log.unwrap_or(true), traces: None }
     }
 }
