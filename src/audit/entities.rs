@@ -1,5 +1,7 @@
 //! What was acted on: data, query, patient and the request itself (AUD-6).
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -87,10 +89,7 @@ fn asks(entry: &Entry) -> bool {
 }
 
 fn query(entry: &Entry) -> Value {
-    let target = match entry.target.split_once('?') {
-        Some((path, query)) => format!("{path}?{}", blotted(query)),
-        None => entry.target.clone(),
-    };
+    let target = without_credentials(&entry.target);
     let raw = match &entry.form {
         Some(form) => format!("{} {target}\r\n\r\n{}", entry.method, blotted(form)),
         None => format!("{} {target}", entry.method),
@@ -98,8 +97,16 @@ fn query(entry: &Entry) -> Value {
     json!({ "type": SYSTEM_OBJECT.coding(), "role": QUERY.coding(), "query": STANDARD.encode(raw) })
 }
 
+/// The target as sent, the values of credentials in its query replaced.
+pub(super) fn without_credentials(target: &str) -> Cow<'_, str> {
+    match target.split_once('?') {
+        Some((path, query)) => Cow::Owned(format!("{path}?{}", blotted(query))),
+        None => Cow::Borrowed(target),
+    }
+}
+
 /// The query or form as sent, the values of credentials replaced.
-fn blotted(raw: &str) -> String {
+pub(super) fn blotted(raw: &str) -> String {
     let pairs: Vec<String> = raw.split('&').map(blotted_pair).collect();
     pairs.join("&")
 }

@@ -294,7 +294,17 @@ impl Entry {
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         // Every member is text or a number, which JSON can always write.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(&*self.without_credentials()).unwrap_or_default()
+    }
+
+    /// The same without the credentials that a client put where they have no business (AUD-5).
+    fn without_credentials(&self) -> Cow<'_, Self> {
+        let target = entities::without_credentials(&self.target);
+        let form = self.form.as_deref().map(entities::blotted);
+        if *target == self.target && form == self.form {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { target: target.into_owned(), form, ..self.clone() })
     }
 
     /// Reads what was kept.
