@@ -34,8 +34,7 @@ impl Release {
 
 /// The AuditEvent.
 pub(super) fn fhir(kept: &Kept, release: Release) -> String {
-    let _ = release.version();
-    safe::json(kept.entry.to_audit_event(Some(&kept.id())).to_string())
+    safe::json(kept.entry.to_audit_event_in(release.version(), Some(&kept.id())).to_string())
 }
 
 /// How it ended, in a word.
