@@ -13,6 +13,7 @@
     reason = "a seed is taken from the environment, or else from the clock"
 )]
 
+#[expect(dead_code, reason = "enforcement uses the rest")]
 #[path = "enforcement/chance.rs"]
 mod chance;
 #[expect(dead_code, reason = "journeys use the rest")]

@@ -11,7 +11,9 @@ mod list;
 mod place;
 mod progress;
 mod safe;
+mod status;
 mod table;
+mod verify;
 mod when;
 
 use std::io;
@@ -26,15 +28,21 @@ use crate::ledger::LedgerError;
 pub(super) enum AuditCommand {
     /// Print recorded events, oldest first: a table on a terminal, else AuditEvents, one a line.
     List(list::List),
+    /// Compute the chain of all events again: exit code 0 when nothing was changed, taken out or put in, else 1.
+    Verify(verify::Verify),
     /// Write recorded events to a file that others read: NDJSON, a FHIR Bundle, JSON or CSV.
     Export(export::Export),
+    /// Tell how many events there are, and what each sink has taken.
+    Status(status::Status),
 }
 
 /// Runs one of them.
 pub(super) fn run(what: &AuditCommand) -> Result<u8, Failure> {
     match what {
         AuditCommand::List(list) => list.run(),
+        AuditCommand::Verify(verify) => verify.run(),
         AuditCommand::Export(export) => export.run(),
+        AuditCommand::Status(status) => status.run(),
     }
 }
 

@@ -37,6 +37,14 @@ impl Place {
         }
     }
 
+    /// The names of the sinks; none are known of a folder without its configuration.
+    pub(super) fn sinks(&self) -> Result<Vec<String>, Failure> {
+        if self.path.is_some() && !self.config.exists() {
+            return Ok(Vec::new());
+        }
+        Ok(self.settings()?.sinks.into_iter().map(|sink| sink.name).collect())
+    }
+
     /// Reads the events in it.
     pub(super) fn reader(&self) -> Result<Reader, Failure> {
         Reader::open(&self.folder()?).map_err(Failure::work)
