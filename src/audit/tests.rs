@@ -319,3 +319,23 @@ fn aud_10_source() {
     assert_eq!(at(&event, "/source/observer/identifier/value"), OBSERVER);
     assert_eq!(at(&event, "/source/type/0/code"), "4");
 }
+
+/// AUD-11: a message is well-formed whatever clients sent.
+#[test]
+fn aud_11_dicom() {
+    let mut entry = entry(Kind::SearchType);
+    entry.target = "Observation?code=a%2Cb".to_owned();
+    entry.client = Some("<\u{0}\"&'\u{ffff}>\n".to_owned());
+    entry.about = Some("p1".to_owned());
+    let message = entry.to_dicom("e-1");
+    let mut reader = quick_xml::Reader::from_str(&message);
+    while reader.read_event().unwrap() != quick_xml::events::Event::Eof {}
+    for part in [
+        "UserID=\"&lt;\u{fffd}&quot;&amp;&apos;\u{fffd}&gt;\u{fffd}\"",
+        r#"<EventID csd-code="110112" codeSystemName="DCM" originalText="Query"></EventID>"#,
+        r#"ParticipantObjectID="p1^^^&amp;https://fhir.example/fhir&amp;URI""#,
+        "<ParticipantObjectQuery>",
+    ] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
+}
