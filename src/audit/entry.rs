@@ -189,7 +189,7 @@ impl Entry {
         Self { about: Some(id.to_owned()), ..self.clone() }
     }
 
-    /// As it is kept: one JSON object.
+    /// As it is kept: one JSON object, without credentials in target and form, and with a bound to both.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         // Every member is text or a number, which JSON can always write.

@@ -298,6 +298,10 @@ fn aud_6_query() {
             (method.to_owned(), target.to_owned(), form.map(str::to_owned));
         let event = event(&entry);
         assert_eq!(query(&event).as_deref(), Some(raw));
+        let kept = String::from_utf8(entry.kept()).unwrap();
+        let secrets = ["eyJ.x.y", "client_secret=x", "id_token=t"];
+        assert!(!secrets.iter().any(|secret| kept.contains(secret)), "{kept}");
+        assert_eq!(self::event(&Entry::read(kept.as_bytes()).unwrap()), event);
         assert_eq!(entity(&event, "object-role", "24").unwrap().get("what"), None);
     }
     let shown: Vec<_> = EVERY.into_iter().filter(|kind| query(&event(&entry(*kind))).is_some()).collect();
