@@ -144,7 +144,7 @@ impl Store {
             .into_iter()
             .filter_map(|(id, kept)| {
                 let mut entry = Entry::read(&kept).ok()?;
-                (entry.status, entry.reason) = (0, Some("interrupted".into()));
+                entry.interrupted();
                 Some(Job::Record { facts: vec![Fact::of(&entry)], intent: u64::try_from(id).ok() })
             })
             .collect();
