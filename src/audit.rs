@@ -7,6 +7,7 @@
 
 mod agents;
 mod codes;
+mod dicom;
 mod entities;
 mod entry;
 mod stored;

@@ -35,7 +35,7 @@ pub(super) fn has_user(entry: &Entry) -> bool {
 }
 
 /// Client, server and user; DICOM's roles follow the data, or the parameters of a search (AUD-4).
-fn roles(pattern: Pattern) -> (Code, Code, Code) {
+pub(super) fn roles(pattern: Pattern) -> (Code, Code, Code) {
     match pattern {
         Pattern::Create | Pattern::Update => (SOURCE, DESTINATION, AUTHOR),
         Pattern::Delete => (APPLICATION, KEEPER, CUSTODIAN),

@@ -27,6 +27,9 @@ pub(super) const SOURCE_TYPE: &str = "http://terminology.hl7.org/CodeSystem/secu
 /// URIs as identifiers.
 pub(super) const URI: &str = "urn:ietf:rfc:3986";
 
+/// The tag that carries an event's own id, for archives that give resources ids of their choosing.
+pub(super) const EVENT_TAG: &str = "urn:pforte:audit-event";
+
 /// One code of one system, with the words people read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Code {
@@ -39,6 +42,11 @@ impl Code {
     /// A code.
     pub(super) const fn new(system: &'static str, code: &'static str, display: &'static str) -> Self {
         Self { system, code, display }
+    }
+
+    /// Code, system and words as DICOM writes them.
+    pub(super) fn dicom(self) -> (&'static str, &'static str, &'static str) {
+        (self.code, if self.system == DICOM { "DCM" } else { self.system }, self.display)
     }
 
     /// As a FHIR `Coding`.

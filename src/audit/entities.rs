@@ -1,5 +1,7 @@
 //! What was acted on: data, query, patient and the request itself (AUD-6).
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
@@ -60,22 +62,25 @@ fn request(entry: &Entry) -> Value {
 fn data(entry: &Entry) -> Option<Value> {
     let resource = entry.resource.filter(|_| entry.interaction.pattern() != Pattern::Query)?.as_str();
     let mut what = Map::new();
-    match (&entry.id, &entry.version) {
-        (Some(id), Some(version)) => {
-            what.insert("reference".to_owned(), json!(format!("{resource}/{id}/_history/{version}")));
-        }
-        (Some(id), None) => {
-            what.insert("reference".to_owned(), json!(format!("{resource}/{id}")));
-        }
-        (None, _) => {
-            what.insert("type".to_owned(), json!(resource));
-        }
-    }
+    match reference(entry) {
+        Some(reference) => what.insert("reference".to_owned(), json!(reference)),
+        None => what.insert("type".to_owned(), json!(resource)),
+    };
     Some(json!({ "what": what, "type": SYSTEM_OBJECT.coding(), "role": DOMAIN_RESOURCE.coding() }))
 }
 
+/// The instance acted on, of a version where one is known.
+pub(super) fn reference(entry: &Entry) -> Option<String> {
+    let resource = entry.resource.filter(|_| entry.interaction.pattern() != Pattern::Query)?.as_str();
+    let id = entry.id.as_deref()?;
+    Some(match &entry.version {
+        Some(version) => format!("{resource}/{id}/_history/{version}"),
+        None => format!("{resource}/{id}"),
+    })
+}
+
 /// Whether the request as sent is evidence: searches and what is like them, and whatever could not be read.
-fn asks(entry: &Entry) -> bool {
+pub(super) fn asks(entry: &Entry) -> bool {
     match entry.interaction {
         Interaction::Known(kind) => {
             kind.is_conditional_write()
@@ -87,19 +92,28 @@ fn asks(entry: &Entry) -> bool {
 }
 
 fn query(entry: &Entry) -> Value {
-    let target = match entry.target.split_once('?') {
-        Some((path, query)) => format!("{path}?{}", blotted(query)),
-        None => entry.target.clone(),
-    };
-    let raw = match &entry.form {
+    json!({ "type": SYSTEM_OBJECT.coding(), "role": QUERY.coding(), "query": STANDARD.encode(raw(entry)) })
+}
+
+/// The request as sent, the values of credentials replaced.
+pub(super) fn raw(entry: &Entry) -> String {
+    let target = without_credentials(&entry.target);
+    match &entry.form {
         Some(form) => format!("{} {target}\r\n\r\n{}", entry.method, blotted(form)),
         None => format!("{} {target}", entry.method),
-    };
-    json!({ "type": SYSTEM_OBJECT.coding(), "role": QUERY.coding(), "query": STANDARD.encode(raw) })
+    }
+}
+
+/// The target as sent, the values of credentials in its query replaced.
+pub(super) fn without_credentials(target: &str) -> Cow<'_, str> {
+    match target.split_once('?') {
+        Some((path, query)) => Cow::Owned(format!("{path}?{}", blotted(query))),
+        None => Cow::Borrowed(target),
+    }
 }
 
 /// The query or form as sent, the values of credentials replaced.
-fn blotted(raw: &str) -> String {
+pub(super) fn blotted(raw: &str) -> String {
     let pairs: Vec<String> = raw.split('&').map(blotted_pair).collect();
     pairs.join("&")
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::audit::codes::{self, Code};
-use crate::audit::{agents, entities, stored};
-use crate::fhir::{Kind, Parameter, ResourceType, SearchQuery, is_id};
+use crate::audit::{agents, dicom, entities, stored};
+use crate::fhir::{FhirVersion, Kind, Parameter, ResourceType, SearchQuery, is_id};
 
 /// What was asked for, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,7 +106,7 @@ impl Interaction {
 }
 
 impl Pattern {
-    fn action(self) -> &'static str {
+    pub(super) fn action(self) -> &'static str {
         match self {
             Self::Create => "C",
             Self::Delete => "D",
@@ -294,7 +294,17 @@ impl Entry {
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         // Every member is text or a number, which JSON can always write.
-        serde_json::to_vec(self).unwrap_or_default()
+        serde_json::to_vec(&*self.without_credentials()).unwrap_or_default()
+    }
+
+    /// The same without the credentials that a client put where they have no business (AUD-5).
+    fn without_credentials(&self) -> Cow<'_, Self> {
+        let target = entities::without_credentials(&self.target);
+        let form = self.form.as_deref().map(entities::blotted);
+        if *target == self.target && form == self.form {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { target: target.into_owned(), form, ..self.clone() })
     }
 
     /// Reads what was kept.
@@ -324,6 +334,23 @@ impl Entry {
         }
     }
 
+    /// The AuditEvent in the form of a version of FHIR; `id` is its id when it has one.
+    ///
+    /// An event with an id also carries it as a tag of the system `urn:pforte:audit-event`, by which it is found in
+    /// archives that give resources ids of their own.
+    #[must_use]
+    pub fn to_audit_event_in(&self, version: FhirVersion, id: Option<&str>) -> Value {
+        match version {
+            FhirVersion::R4 | FhirVersion::R4B | FhirVersion::R5 => self.to_audit_event(id),
+        }
+    }
+
+    /// The event as a DICOM audit message: XML, in the schema of PS3.15 A.5.1, for ATNA's syslog (AUD-11).
+    #[must_use]
+    pub fn to_dicom(&self, id: &str) -> String {
+        dicom::message(self, id)
+    }
+
     /// The AuditEvent, in the form of FHIR R4; `id` is its id when it has one.
     #[must_use]
     pub fn to_audit_event(&self, id: Option<&str>) -> Value {
@@ -334,8 +361,15 @@ impl Entry {
             event.insert("id".to_owned(), json!(id));
         }
         let profiles = self.profiles();
+        let mut meta = Map::new();
         if !profiles.is_empty() {
-            event.insert("meta".to_owned(), json!({ "profile": profiles }));
+            meta.insert("profile".to_owned(), json!(profiles));
+        }
+        if let Some(id) = id {
+            meta.insert("tag".to_owned(), json!([{ "system": codes::EVENT_TAG, "code": id }]));
+        }
+        if !meta.is_empty() {
+            event.insert("meta".to_owned(), Value::Object(meta));
         }
         event.insert("type".to_owned(), Code::new(codes::EVENT_TYPE, "rest", "RESTful Operation").coding());
         if let Some(code) = self.interaction.code() {
@@ -369,7 +403,7 @@ impl Entry {
         self.outcome() == Outcome::Success
     }
 
-    fn outcome_description(&self) -> Option<String> {
+    pub(super) fn outcome_description(&self) -> Option<String> {
         match &self.reason {
             Some(reason) => Some(reason.to_string()),
             None if self.succeeded() => None,

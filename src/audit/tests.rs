@@ -258,6 +258,10 @@ fn aud_6_query() {
             (method.to_owned(), target.to_owned(), form.map(str::to_owned));
         let event = event(&entry);
         assert_eq!(query(&event).as_deref(), Some(raw));
+        let kept = String::from_utf8(entry.kept()).unwrap();
+        let secrets = ["eyJ.x.y", "client_secret=x", "id_token=t"];
+        assert!(!secrets.iter().any(|secret| kept.contains(secret)), "{kept}");
+        assert_eq!(self::event(&Entry::read(kept.as_bytes()).unwrap()), event);
         assert_eq!(entity(&event, "object-role", "24").unwrap().get("what"), None);
     }
     let shown: Vec<_> = EVERY.into_iter().filter(|kind| query(&event(&entry(*kind))).is_some()).collect();
@@ -318,4 +322,24 @@ fn aud_10_source() {
     let event = event(&entry(Kind::Read));
     assert_eq!(at(&event, "/source/observer/identifier/value"), OBSERVER);
     assert_eq!(at(&event, "/source/type/0/code"), "4");
+}
+
+/// AUD-11: a message is well-formed whatever clients sent.
+#[test]
+fn aud_11_dicom() {
+    let mut entry = entry(Kind::SearchType);
+    entry.target = "Observation?code=a%2Cb".to_owned();
+    entry.client = Some("<\u{0}\"&'\u{ffff}>\n".to_owned());
+    entry.about = Some("p1".to_owned());
+    let message = entry.to_dicom("e-1");
+    let mut reader = quick_xml::Reader::from_str(&message);
+    while reader.read_event().unwrap() != quick_xml::events::Event::Eof {}
+    for part in [
+        "UserID=\"&lt;\u{fffd}&quot;&amp;&apos;\u{fffd}&gt;\u{fffd}\"",
+        r#"<EventID csd-code="110112" codeSystemName="DCM" originalText="Query"></EventID>"#,
+        r#"ParticipantObjectID="p1^^^&amp;https://fhir.example/fhir&amp;URI""#,
+        "<ParticipantObjectQuery>",
+    ] {
+        assert!(message.contains(part), "no {part} in {message}");
+    }
 }
