@@ -107,6 +107,9 @@ async fn goes_through(ground: Ground) {
     house.empty();
     house.start().await;
     serves(&mut house).await;
+    for round in 0..3 {
+        house.full_under_load(round).await;
+    }
     house.close();
 }
 

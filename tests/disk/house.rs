@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use pforte::demo::authorization::Claims;
 use pforte::demo::{Demo, Options, Received};
 
+use crate::chance::Chance;
 use crate::ground::Ground;
 use crate::journeys::{HOST, free};
 use crate::load::{Errand, Load};
@@ -32,7 +33,7 @@ pub struct House {
     admin: SocketAddr,
     child: Option<Child>,
     log: Arc<Mutex<String>>,
-    load: Option<Load>,
+    load: Option<Arc<Load>>,
     told: Vec<Told>,
     backend: Vec<Received>,
     sent: usize,
@@ -70,7 +71,7 @@ impl House {
             backend: Vec::new(),
             sent: 0,
         };
-        house.load = Some(Load::new(&house));
+        house.load = Some(Arc::new(Load::new(&house)));
         house.start().await;
         house
     }
@@ -160,6 +161,26 @@ impl House {
         }
         self.told.push(Told::of(errand, id, &answer)?);
         self.told.last()
+    }
+
+    /// The disk is full for a moment in the middle of everything.
+    pub async fn full_under_load(&mut self, round: usize) {
+        let load = Arc::clone(self.load.as_ref().expect("clients"));
+        let workers = load.begin(round, &mut Chance::new(u64::try_from(round).expect("a number")));
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        tokio::task::block_in_place(|| self.ground.fill(self.process()));
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        self.empty();
+        self.is_ready(true, PATIENCE).await;
+        let told = workers.end().await;
+        let refused = told.iter().filter(|told| told.is_unrecorded()).count();
+        println!(
+            "disk: under load {refused} of {} answers were refusals because nothing could be recorded",
+            told.len()
+        );
+        self.findings.check(refused > 0, "nobody noticed under load that the disk was full");
+        self.told.extend(told);
+        self.keep_backend();
     }
 
     /// What was told so far is not held against the events.

@@ -20,8 +20,6 @@ use crate::ledger::{Kept, Reader};
 pub(in crate::cli) struct Export {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    chosen: Chosen,
     /// The file, which is there only once it is whole, readable for its owner alone; `-` is standard output.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -34,6 +32,8 @@ pub(in crate::cli) struct Export {
     /// The release of FHIR whose AuditEvents are written.
     #[arg(long, value_name = "VERSION", default_value = "4.0")]
     fhir_version: Release,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

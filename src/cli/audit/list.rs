@@ -24,8 +24,6 @@ const HANDFUL: usize = 1000;
 pub(in crate::cli) struct List {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    chosen: Chosen,
     /// At most so many of the events that fit, the oldest ones.
     #[arg(long, value_name = "N", conflicts_with = "last")]
     limit: Option<usize>,
@@ -41,6 +39,8 @@ pub(in crate::cli) struct List {
     /// The release of FHIR whose AuditEvents are printed.
     #[arg(long, value_name = "VERSION", default_value = "4.0")]
     fhir_version: Release,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
