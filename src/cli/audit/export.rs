@@ -180,10 +180,8 @@ impl Part {
             return std::fs::rename(&self.path, output);
         }
         // A second name is given only where there is none: what came in between stays.
-        std::fs::hard_link(&self.path, output).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => taken(),
-            _ => error,
-        })
+        std::fs::hard_link(&self.path, output)
+            .map_err(|error| if error.kind() == io::ErrorKind::AlreadyExists { taken() } else { error })
     }
 }
 

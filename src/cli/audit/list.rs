@@ -59,7 +59,7 @@ enum Format {
 enum Printer {
     Fhir(Release),
     Json,
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Printer {
@@ -115,7 +115,7 @@ impl List {
                 let width = terminal.then(terminal_size::terminal_size).flatten();
                 let width = width.map(|(terminal_size::Width(width), _)| usize::from(width));
                 let colours = if terminal && colourful() { Colours::Some } else { Colours::None };
-                Printer::Table(Table::new(TimeZone::system(), width, colours))
+                Printer::Table(Box::new(Table::new(TimeZone::system(), width, colours)))
             }
         }
     }
