@@ -16,7 +16,6 @@ mod house;
 #[expect(dead_code, reason = "journeys use the rest")]
 #[path = "journeys/house.rs"]
 mod journeys;
-#[expect(dead_code, reason = "crash uses the rest")]
 #[path = "crash/load.rs"]
 mod load;
 #[expect(dead_code, reason = "journeys use the rest")]

@@ -1,6 +1,8 @@
 //! What recording costs. This program serves in processes of its own, with the same code but for the ledger: one that
 //! keeps what it is given, and one that keeps nothing. There is no such switch in the product.
 
+#![expect(clippy::indexing_slicing, reason = "both ledgers have their turns")]
+
 use std::collections::BTreeMap;
 use std::process::{Command, ExitCode};
 use std::sync::Arc;
