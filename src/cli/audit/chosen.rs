@@ -45,7 +45,7 @@ pub(super) struct Chosen {
     /// On this resource type.
     #[arg(long = "type", value_name = "TYPE", value_parser = resource)]
     resource: Option<ResourceType>,
-    /// Of this interaction, such as `read`, `search-type`, `create`; `search` for every kind of search.
+    /// Of this interaction, such as `read`, `search-type`, `create`; `search`, `history` and `update` stand for all their kinds.
     #[arg(long, value_name = "NAME", value_parser = interaction)]
     interaction: Option<String>,
 }
@@ -77,7 +77,7 @@ fn interactions() -> impl Iterator<Item = Interaction> {
 }
 
 fn is_called(interaction: Interaction, name: &str) -> bool {
-    interaction.name() == name || interaction.code() == Some(name)
+    interaction.name().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn interaction(text: &str) -> Result<String, String> {
@@ -85,7 +85,7 @@ fn interaction(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let names: Vec<_> = interactions().map(Interaction::name).collect();
-    Err(format!("expected `search` or one of: {}", names.join(", ")))
+    Err(format!("expected the name of an interaction, or what it begins with: {}", names.join(", ")))
 }
 
 impl Chosen {
