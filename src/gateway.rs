@@ -6,6 +6,7 @@
 mod access;
 mod body;
 mod documents;
+mod evidence;
 mod fields;
 mod record;
 mod route;

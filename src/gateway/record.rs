@@ -9,6 +9,7 @@ use http::StatusCode;
 use http::request::Parts;
 use jiff::Timestamp;
 
+use super::evidence;
 use super::route::{Passage, Question};
 use crate::audit::{Entry, Interaction};
 use crate::fhir::outline::{Limits, Outline};
@@ -74,6 +75,7 @@ impl Record {
         self.own.issuer = grant.issuer().map(str::to_owned);
         self.own.fhir_user = grant.fhir_user().map(ToString::to_string);
         self.own.jti = grant.jti().map(str::to_owned);
+        evidence::of_token(&mut self.own, grant);
     }
 
     /// The answer brings this nonce for the client's next proof; nobody writes it down.
