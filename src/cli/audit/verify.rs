@@ -37,7 +37,10 @@ fn head(text: &str) -> Result<(u64, Hash), String> {
     let (sequence, hash) = text.split_once(':').unwrap_or((text, ""));
     match (sequence.parse(), hash.parse()) {
         (Ok(sequence), Ok(hash)) => Ok((sequence, hash)),
-        _ => Err("expected a number, a colon and 64 hexadecimal digits, as `pforte audit verify` prints them".to_owned()),
+        _ => {
+            Err("expected a number, a colon and 64 hexadecimal digits, as `pforte audit verify` prints them"
+                .to_owned())
+        }
     }
 }
 
@@ -106,7 +109,8 @@ impl Verified {
             writeln!(out, "{}", safe::plain(&line))?;
         }
         let Verification { first, last, events, .. } = self.of;
-        let span = self.times.map(|(oldest, newest)| format!(", {oldest:.0} to {newest:.0}")).unwrap_or_default();
+        let span =
+            self.times.map(|(oldest, newest)| format!(", {oldest:.0} to {newest:.0}")).unwrap_or_default();
         let what = match events {
             0 => "no events".to_owned(),
             1 => format!("1 event, number {first}{span}"),
@@ -120,7 +124,10 @@ impl Verified {
         if events > 0 && self.of.faults.is_empty() {
             writeln!(out, "head: {}", self.head())?;
             // The chain alone cannot tell when its end was cut off, or all of it was written anew.
-            writeln!(out, "keep the head elsewhere: `--known` finds out later whether anything up to it was changed")?;
+            writeln!(
+                out,
+                "keep the head elsewhere: `--known` finds out later whether anything up to it was changed"
+            )?;
         }
         Ok(())
     }
