@@ -60,7 +60,7 @@ enum Command {
     /// Recorded audit events: who asked for what, about whom, and how it ended.
     Audit {
         #[command(subcommand)]
-        what: audit::AuditCommand,
+        what: Box<audit::AuditCommand>,
     },
     /// Print the JSON Schema of gateway.toml.
     Schema,

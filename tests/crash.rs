@@ -103,6 +103,7 @@ async fn a_hundred_kills_lose_nothing() {
     house.gateway.terminate(&house.findings);
     verified(&folder, &known, &house.findings);
     let tally = told::hold(&told, &house.demo.fhir.log(), &folder, &house.findings);
+    tally.has_every_kind(&house.findings);
     println!(
         "crash: {rounds} kills under load and {at_start} at the start in {:.1?}: {tally}",
         begun.elapsed()

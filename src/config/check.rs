@@ -16,6 +16,7 @@ mod seal;
 mod secret;
 mod server;
 mod shared;
+mod sink;
 mod unbuilt;
 mod web;
 
@@ -145,7 +146,7 @@ impl Check<'_> {
         };
         let rules = self.rules(written, profile, reader, &frame);
         let cors_origins = self.origins(file.cors.unwrap_or_default());
-        let audit = self.audit(file.audit.unwrap_or_default());
+        let audit = self.audit(file.audit.unwrap_or_default(), reader.version);
         self.audit = Some(audit.clone());
         let listen = server.as_ref().map(|server| server.listen.as_slice()).unwrap_or_default();
         let admin = self.admin(file.admin.unwrap_or_default(), listen);

@@ -122,7 +122,8 @@ impl Load {
         Workers { stop, tasks }
     }
 
-    fn ask(&self, errand: Errand, worker: usize) -> Ask {
+    /// A request of this kind.
+    pub fn ask(&self, errand: Errand, worker: usize) -> Ask {
         let own = format!("Observation/crash-{worker}");
         match errand {
             Errand::Batch => self.client.ask("POST", "").bearer(&self.writing).json(&bundle(

@@ -1,13 +1,14 @@
 //! What clients were told, held against what was recorded.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
 use std::path::Path;
 
 use pforte::demo::Received;
 use pforte::ledger::{Kept, Reader};
 use serde_json::Value;
 
-use crate::load::{Errand, is_whole};
+use crate::load::{ERRANDS, Errand, is_whole};
 use crate::support::{Answer, Findings};
 
 /// An answer that a client received to its end.
@@ -35,13 +36,47 @@ impl Told {
     }
 }
 
+impl Told {
+    /// Whether the client was told that nothing could be recorded.
+    pub fn is_unrecorded(&self) -> bool {
+        self.status == 503 && self.reason.as_deref() == Some("audit_unavailable")
+    }
+}
+
 fn status(entry: &Value) -> u16 {
     let status = entry["response"]["status"].as_str().unwrap_or_default();
     status.get(..3).and_then(|code| code.parse().ok()).unwrap_or(0)
 }
 
-/// Holds all of it together; says how much of what there was.
-pub fn hold(told: &[Told], backend: &[Received], folder: &Path, findings: &Findings) -> String {
+/// How much of what there was.
+pub struct Tally {
+    answers: usize,
+    events: usize,
+    written: usize,
+    interrupted: usize,
+    kinds: BTreeMap<&'static str, usize>,
+}
+
+impl Tally {
+    /// Nobody learns anything of what was never answered.
+    pub fn has_every_kind(&self, findings: &Findings) {
+        for (_, errand) in ERRANDS {
+            let answered = self.kinds.contains_key(errand.name());
+            findings.check(answered, format!("nobody was ever answered: {}", errand.name()));
+        }
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, events, written, interrupted, kinds } = self;
+        write!(f, "{answers} answers, {events} events, {written} writes at the backend, ")?;
+        write!(f, "{interrupted} with an end that is not known; {kinds:?}")
+    }
+}
+
+/// Holds all of it together.
+pub fn hold(told: &[Told], backend: &[Received], folder: &Path, findings: &Findings) -> Tally {
     let events =
         Reader::open(folder).and_then(|reader| reader.after(0, usize::MAX)).expect("readable events");
     let mut of_request: HashMap<&str, Vec<&Kept>> = HashMap::new();
@@ -56,25 +91,21 @@ pub fn hold(told: &[Told], backend: &[Received], folder: &Path, findings: &Findi
             findings.check(places.insert(place), format!("{id}: recorded twice: {}", line(kept)));
         }
     }
-    let mut kinds: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut kinds: BTreeMap<&'static str, usize> = BTreeMap::new();
     for one in told {
         *kinds.entry(one.errand.name()).or_default() += 1;
         answered(one, of_request.get(one.id.as_str()).map_or(&[], Vec::as_slice), findings);
     }
-    for (_, errand) in crate::load::ERRANDS {
-        let count = kinds.get(errand.name()).copied().unwrap_or(0);
-        findings.check(count > 0, format!("nobody was ever answered: {}", errand.name()));
-    }
     let (written, interrupted) = writes(backend, &of_request, findings);
-    format!(
-        "{} answers, {} events, {written} writes at the backend, {interrupted} interrupted; {kinds:?}",
-        told.len(),
-        events.len()
-    )
+    Tally { answers: told.len(), events: events.len(), written, interrupted, kinds }
 }
 
 /// An answer has its events: each with its status and reason, none that says anything else.
 fn answered(told: &Told, events: &[&Kept], findings: &Findings) {
+    // That it could not be recorded is all that this one says.
+    if told.is_unrecorded() {
+        return;
+    }
     let say = |what: &str| {
         let lines: Vec<String> = events.iter().map(|kept| line(kept)).collect();
         let (name, id, status) = (told.errand.name(), &told.id, told.status);

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
 use super::super::Failure;
 use super::Stop;
@@ -45,7 +45,7 @@ pub(super) struct Chosen {
     /// On this resource type.
     #[arg(long = "type", value_name = "TYPE", value_parser = resource)]
     resource: Option<ResourceType>,
-    /// Of this interaction, such as `read`, `search-type`, `create`; `search` for every kind of search.
+    /// Of this interaction, such as `read`, `search-type`, `create`; `search`, `history` and `update` stand for all their kinds.
     #[arg(long, value_name = "NAME", value_parser = interaction)]
     interaction: Option<String>,
 }
@@ -77,7 +77,7 @@ fn interactions() -> impl Iterator<Item = Interaction> {
 }
 
 fn is_called(interaction: Interaction, name: &str) -> bool {
-    interaction.name() == name || interaction.code() == Some(name)
+    interaction.name().strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 fn interaction(text: &str) -> Result<String, String> {
@@ -85,23 +85,31 @@ fn interaction(text: &str) -> Result<String, String> {
         return Ok(text.to_owned());
     }
     let names: Vec<_> = interactions().map(Interaction::name).collect();
-    Err(format!("expected `search` or one of: {}", names.join(", ")))
+    Err(format!("expected the name of an interaction, or what it begins with: {}", names.join(", ")))
+}
+
+/// Two points in time, in order.
+fn settled(
+    since: Option<When>,
+    until: Option<When>,
+    now: &Zoned,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+    let at = |when: Option<When>, end: End, name: &str| {
+        when.map(|when| when.at(now, end))
+            .transpose()
+            .map_err(|error| Failure::configuration(format!("`--{name}`: {error}")))
+    };
+    let (since, until) = (at(since, End::Since, "since")?, at(until, End::Until, "until")?);
+    if since.zip(until).is_some_and(|(since, until)| since >= until) {
+        return Err(Failure::configuration("`--since` is not before `--until`: nothing lies between"));
+    }
+    Ok((since, until))
 }
 
 impl Chosen {
     /// The same as a filter, by this clock and time zone.
     pub(super) fn by(&self, now: &Zoned) -> Result<Selection, Failure> {
-        let at = |when: Option<When>, end: End, name: &str| {
-            when.map(|when| when.at(now, end))
-                .transpose()
-                .map_err(|error| Failure::configuration(format!("`--{name}`: {error}")))
-        };
-        let (since, until) = (at(self.since, End::Since, "since")?, at(self.until, End::Until, "until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(Failure::configuration("`--since` is not before `--until`: nothing lies between"));
-        }
+        let (since, until) = settled(self.since, self.until, now)?;
         let outcome = self.outcome.map(|outcome| match outcome {
             Outcome::Success => audit::Outcome::Success,
             Outcome::Refused => audit::Outcome::Refused,
@@ -141,6 +149,12 @@ pub(super) enum Amount {
 }
 
 impl Selection {
+    /// Those of a time.
+    pub(super) fn between(since: Option<When>, until: Option<When>, now: &Zoned) -> Result<Self, Failure> {
+        let (since, until) = settled(since, until, now)?;
+        Ok(Self { filter: Filter { since, until, ..Filter::default() }, ..Self::default() })
+    }
+
     /// Whether an event fits.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         self.filter.takes(entry) && self.takes_further(entry)

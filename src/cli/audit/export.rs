@@ -20,8 +20,6 @@ use crate::ledger::{Kept, Reader};
 pub(in crate::cli) struct Export {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    chosen: Chosen,
     /// The file, which is there only once it is whole, readable for its owner alone; `-` is standard output.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
@@ -34,6 +32,8 @@ pub(in crate::cli) struct Export {
     /// The release of FHIR whose AuditEvents are written.
     #[arg(long, value_name = "VERSION", default_value = "4.0")]
     fhir_version: Release,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -180,10 +180,8 @@ impl Part {
             return std::fs::rename(&self.path, output);
         }
         // A second name is given only where there is none: what came in between stays.
-        std::fs::hard_link(&self.path, output).map_err(|error| match error.kind() {
-            io::ErrorKind::AlreadyExists => taken(),
-            _ => error,
-        })
+        std::fs::hard_link(&self.path, output)
+            .map_err(|error| if error.kind() == io::ErrorKind::AlreadyExists { taken() } else { error })
     }
 }
 

@@ -24,8 +24,6 @@ const HANDFUL: usize = 1000;
 pub(in crate::cli) struct List {
     #[command(flatten)]
     place: Place,
-    #[command(flatten)]
-    chosen: Chosen,
     /// At most so many of the events that fit, the oldest ones.
     #[arg(long, value_name = "N", conflicts_with = "last")]
     limit: Option<usize>,
@@ -41,6 +39,8 @@ pub(in crate::cli) struct List {
     /// The release of FHIR whose AuditEvents are printed.
     #[arg(long, value_name = "VERSION", default_value = "4.0")]
     fhir_version: Release,
+    #[command(flatten)]
+    chosen: Chosen,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -59,7 +59,7 @@ enum Format {
 enum Printer {
     Fhir(Release),
     Json,
-    Table(Table),
+    Table(Box<Table>),
 }
 
 impl Printer {
@@ -115,7 +115,7 @@ impl List {
                 let width = terminal.then(terminal_size::terminal_size).flatten();
                 let width = width.map(|(terminal_size::Width(width), _)| usize::from(width));
                 let colours = if terminal && colourful() { Colours::Some } else { Colours::None };
-                Printer::Table(Table::new(TimeZone::system(), width, colours))
+                Printer::Table(Box::new(Table::new(TimeZone::system(), width, colours)))
             }
         }
     }
