@@ -129,10 +129,14 @@ async fn aud_9_what_is_held_and_refused() {
         ("Observation?patient=pat-02", 200, &[]),
         ("Patient/pat-02", 404, &[]),
         ("Observation/obs-02-1", 404, &[]),
-        ("Patient/pat-01/$everything", 200, &["pat-01"]),
+        // A Group names its other members too.
+        ("Patient/pat-01/$everything", 200, &["pat-01", "pat-02", "pat-03", "pat-04", "pat-05", "pat-06"]),
     ];
     for (target, status, expected) in table {
         let answer = house.client.ask("GET", target).bearer(&token).with("pat-01").send().await;
+        if status == 200 && patients(&house, &answer) != set(expected) {
+            answer.wrong(&format!("{expected:?} in it"));
+        }
         let events = recorded(&house, answer.is(status), &set(expected));
         let about = |event: &Entry| event.subject_patient().as_deref() == Some("pat-01");
         if status != 200 && !events.iter().all(about) {
@@ -291,7 +295,7 @@ async fn aud_1_a_write_in_flight_is_not_forgotten() {
         assert!(begun.elapsed() < Duration::from_secs(30), "not all requests reached the backend");
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    house.gateway.signal("KILL");
+    house.gateway.kill();
     for request in flying {
         request.await.expect("an end");
     }

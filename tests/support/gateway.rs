@@ -86,6 +86,12 @@ impl Gateway {
         assert!(sent.success(), "{line}: {sent}");
     }
 
+    /// Ends it where it stands, as SIGKILL does.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("its end");
+    }
+
     /// Waits until it has ended by itself; it must end with 0.
     pub fn ended(&mut self, findings: &Findings) {
         let begun = Instant::now();
