@@ -77,6 +77,12 @@ impl Gateway {
         assert!(sent.success(), "{line}: {sent}");
     }
 
+    /// Kills it, and waits until it is gone.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("a process to kill");
+        self.child.wait().expect("a process to wait for");
+    }
+
     /// Waits until it has ended by itself; it must end with 0.
     pub fn ended(&mut self, findings: &Findings) {
         let begun = Instant::now();
