@@ -12,6 +12,7 @@
 mod fact;
 mod queue;
 mod reader;
+mod settle;
 mod store;
 mod verify;
 
@@ -31,6 +32,7 @@ use crate::ledger::store::{Discard, Spool, Store};
 pub use fact::{Hash, Kept, NoHash};
 pub use queue::Rejection;
 pub use reader::{Filter, Reader};
+pub use settle::settle_rejected;
 pub use verify::{Fault, Verification};
 
 /// Why something was not recorded, or a record not read.

@@ -10,6 +10,7 @@ mod forms;
 mod list;
 mod place;
 mod progress;
+mod resend;
 mod safe;
 mod status;
 mod table;
@@ -32,6 +33,8 @@ pub(super) enum AuditCommand {
     Verify(verify::Verify),
     /// Write recorded events to a file that others read: NDJSON, a FHIR Bundle, JSON or CSV.
     Export(export::Export),
+    /// Send recorded events to a sink again, beside a gateway that may be running; each has the same id there as before.
+    Resend(resend::Resend),
     /// Tell how many events there are, and what each sink has taken.
     Status(status::Status),
 }
@@ -42,6 +45,7 @@ pub(super) fn run(what: &AuditCommand) -> Result<u8, Failure> {
         AuditCommand::List(list) => list.run(),
         AuditCommand::Verify(verify) => verify.run(),
         AuditCommand::Export(export) => export.run(),
+        AuditCommand::Resend(resend) => resend.run(),
         AuditCommand::Status(status) => status.run(),
     }
 }

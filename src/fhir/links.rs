@@ -229,9 +229,14 @@ pub fn edits(
 /// The patients that a whole body names; of one that cannot be read, those that it names up to there.
 pub fn patients(source: &[u8], format: Format, mapping: &Mapping, grouping: Grouping) -> Vec<Mention> {
     let mut patients = Patients::by(grouping);
-    // Whoever needs to know whether it can be read has read it.
-    drop(edits(source, format, (mapping, |_| false), &mut patients));
+    look(source, format, mapping, &mut patients);
     patients.take()
+}
+
+/// Notes the patients that a whole body names, as [`patients`] does.
+pub fn look(source: &[u8], format: Format, mapping: &Mapping, patients: &mut Patients) {
+    // Whoever needs to know whether it can be read has read it.
+    drop(edits(source, format, (mapping, |_| false), patients));
 }
 
 /// Rewrites a body as it streams by.

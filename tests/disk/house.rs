@@ -169,7 +169,9 @@ impl House {
         let workers = load.begin(round, &mut Chance::new(u64::try_from(round).expect("a number")));
         tokio::time::sleep(Duration::from_millis(300)).await;
         tokio::task::block_in_place(|| self.ground.fill(self.process()));
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // What was allocated before has room for a while.
+        self.is_ready(false, PATIENCE).await;
+        tokio::time::sleep(Duration::from_millis(300)).await;
         self.empty();
         self.is_ready(true, PATIENCE).await;
         let told = workers.end().await;

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 
 use clap::{Args, ValueEnum};
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 
 use super::super::Failure;
 use super::Stop;
@@ -88,20 +88,28 @@ fn interaction(text: &str) -> Result<String, String> {
     Err(format!("expected the name of an interaction, or what it begins with: {}", names.join(", ")))
 }
 
+/// Two points in time, in order.
+fn settled(
+    since: Option<When>,
+    until: Option<When>,
+    now: &Zoned,
+) -> Result<(Option<Timestamp>, Option<Timestamp>), Failure> {
+    let at = |when: Option<When>, end: End, name: &str| {
+        when.map(|when| when.at(now, end))
+            .transpose()
+            .map_err(|error| Failure::configuration(format!("`--{name}`: {error}")))
+    };
+    let (since, until) = (at(since, End::Since, "since")?, at(until, End::Until, "until")?);
+    if since.zip(until).is_some_and(|(since, until)| since >= until) {
+        return Err(Failure::configuration("`--since` is not before `--until`: nothing lies between"));
+    }
+    Ok((since, until))
+}
+
 impl Chosen {
     /// The same as a filter, by this clock and time zone.
     pub(super) fn by(&self, now: &Zoned) -> Result<Selection, Failure> {
-        let at = |when: Option<When>, end: End, name: &str| {
-            when.map(|when| when.at(now, end))
-                .transpose()
-                .map_err(|error| Failure::configuration(format!("`--{name}`: {error}")))
-        };
-        let (since, until) = (at(self.since, End::Since, "since")?, at(self.until, End::Until, "until")?);
-        if let (Some(since), Some(until)) = (since, until)
-            && since >= until
-        {
-            return Err(Failure::configuration("`--since` is not before `--until`: nothing lies between"));
-        }
+        let (since, until) = settled(self.since, self.until, now)?;
         let outcome = self.outcome.map(|outcome| match outcome {
             Outcome::Success => audit::Outcome::Success,
             Outcome::Refused => audit::Outcome::Refused,
@@ -141,6 +149,12 @@ pub(super) enum Amount {
 }
 
 impl Selection {
+    /// Those of a time.
+    pub(super) fn between(since: Option<When>, until: Option<When>, now: &Zoned) -> Result<Self, Failure> {
+        let (since, until) = settled(since, until, now)?;
+        Ok(Self { filter: Filter { since, until, ..Filter::default() }, ..Self::default() })
+    }
+
     /// Whether an event fits.
     pub(super) fn takes(&self, entry: &Entry) -> bool {
         self.filter.takes(entry) && self.takes_further(entry)
