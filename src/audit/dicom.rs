@@ -143,7 +143,7 @@ fn object(xml: &mut Xml, entry: &Entry, of: &Entity<'_>, id: &str) {
         match &of.what {
             What::Instance(name) => xml.text("ParticipantObjectName", name),
             What::Type(name) => xml.text("ParticipantObjectName", name),
-            What::Request(_) => xml.text("ParticipantObjectName", of.kind.display),
+            What::Request(_) => xml.text("ParticipantObjectName", "X-Request-Id"),
             What::Query(raw) => xml.text("ParticipantObjectQuery", &STANDARD.encode(raw)),
         }
         for (kind, value) in &of.details {

@@ -10,7 +10,11 @@ const SYSTEM_OBJECT: Code = Code::new(codes::ENTITY_TYPE, "2", "System Object");
 const PATIENT: Code = Code::new(codes::OBJECT_ROLE, "1", "Patient");
 const DOMAIN_RESOURCE: Code = Code::new(codes::OBJECT_ROLE, "4", "Domain Resource");
 const QUERY: Code = Code::new(codes::OBJECT_ROLE, "24", "Query");
-const REQUEST: Code = Code::new(codes::BALP_ENTITY, "XrequestId", "X-Request-Id");
+const REQUEST: Code = Code::new(
+    codes::BALP_ENTITY,
+    "XrequestId",
+    "transport specific unique identifier where http X-Request-Id is used",
+);
 
 /// Something acted on, in no version's form.
 #[derive(Debug, Clone)]
