@@ -372,7 +372,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{IssuerFigures, Metrics};
+    use super::{IssuerFigures, Metrics, SinkFigures};
 
     /// Every metric shows what was told, and nothing untold.
     #[test]
