@@ -10,6 +10,8 @@ mod bound;
 mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
+#[path = "journeys/disclosed.rs"]
+mod disclosed;
 #[path = "journeys/dpop.rs"]
 mod dpop;
 #[path = "journeys/guard.rs"]
