@@ -17,6 +17,7 @@ mod opening;
 mod queue;
 mod reader;
 mod segment;
+mod settle;
 mod store;
 mod tender;
 mod upkeep;
@@ -41,6 +42,7 @@ pub use fact::{Hash, Kept, NoHash};
 pub use find::Filter;
 pub use queue::{Intent, Rejection};
 pub use reader::Reader;
+pub use settle::settle_rejected;
 pub use verify::{Fault, Verification};
 
 /// Why something was not recorded, or a record not read.

@@ -8,5 +8,5 @@ mod metrics;
 mod request_id;
 
 pub use log::{Guard, TelemetryError, start};
-pub use metrics::{IssuerFigures, Metrics, OpenConnection};
+pub use metrics::{IssuerFigures, Metrics, OpenConnection, SinkFigures};
 pub use request_id::RequestId;

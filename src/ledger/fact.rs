@@ -111,7 +111,7 @@ impl Fact {
         let mut entry = Entry::read(kept).ok()?;
         (entry.status, entry.reason) = (200, None);
         entry.about = entry.subject_patient();
-        (entry.status, entry.reason) = (0, Some("interrupted".into()));
+        entry.interrupted();
         Some(Self::of(&entry))
     }
 

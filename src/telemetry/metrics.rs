@@ -1,7 +1,7 @@
 //! What is counted and timed. Names follow OpenMetrics; every label's values are fixed in this program or its settings.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -70,6 +70,78 @@ pub struct IssuerFigures {
     pub introspections_avoided: u64,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Sink {
+    sink: String,
+}
+
+/// How a sink of audit events is doing.
+#[derive(Debug, Clone, Default)]
+pub struct SinkFigures {
+    /// Its name.
+    pub name: String,
+    /// Events that it does not have yet.
+    pub lag: u64,
+    /// The age of the oldest of them.
+    pub oldest: Duration,
+    /// Events that it took.
+    pub delivered: u64,
+    /// Events that it refused for good.
+    pub rejected: u64,
+    /// Attempts that failed.
+    pub failures: u64,
+}
+
+/// The sinks of audit events.
+#[derive(Debug, Default)]
+struct Sinks {
+    shown: Mutex<Vec<String>>,
+    lag_events: Family<Sink, Gauge>,
+    lag_seconds: Family<Sink, Gauge<f64, AtomicU64>>,
+    delivered: Family<Sink, Counter>,
+    rejected: Family<Sink, Counter>,
+    failures: Family<Sink, Counter>,
+}
+
+impl Sinks {
+    fn register(&self, to: &mut Registry) {
+        let text = "Audit events that a sink does not have yet";
+        to.register("audit_sink_lag_events", text, self.lag_events.clone());
+        let text = "The age of the oldest audit event that a sink does not have yet";
+        to.register_with_unit("audit_sink_lag", text, Unit::Seconds, self.lag_seconds.clone());
+        to.register("audit_sink_delivered", "Audit events that a sink took", self.delivered.clone());
+        to.register(
+            "audit_sink_rejected",
+            "Audit events that a sink refused for good",
+            self.rejected.clone(),
+        );
+        to.register("audit_sink_failures", "Failed attempts to send to a sink", self.failures.clone());
+    }
+
+    fn show(&self, sinks: &[SinkFigures]) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown.drain(..).filter(|name| sinks.iter().all(|sink| sink.name != *name)) {
+            let label = Sink { sink: gone };
+            self.lag_events.remove(&label);
+            self.lag_seconds.remove(&label);
+            for counter in [&self.delivered, &self.rejected, &self.failures] {
+                counter.remove(&label);
+            }
+        }
+        for sink in sinks {
+            let label = Sink { sink: sink.name.clone() };
+            self.lag_events.get_or_create(&label).set(i64::try_from(sink.lag).unwrap_or(i64::MAX));
+            self.lag_seconds.get_or_create(&label).set(sink.oldest.as_secs_f64());
+            let counts = [sink.delivered, sink.rejected, sink.failures];
+            for (counter, count) in [&self.delivered, &self.rejected, &self.failures].into_iter().zip(counts)
+            {
+                counter.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+            shown.push(sink.name.clone());
+        }
+    }
+}
+
 /// The handle through which every room counts. Cheap to clone; all clones count into the same place.
 #[derive(Debug, Clone)]
 pub struct Metrics(Arc<Inner>);
@@ -92,6 +164,7 @@ struct Inner {
     key_fetches: Family<KeyFetch, Counter>,
     introspections: Family<Issuer, Counter>,
     introspections_avoided: Family<Issuer, Counter>,
+    sinks: Sinks,
 }
 
 impl Default for Metrics {
@@ -121,6 +194,7 @@ impl Metrics {
             key_fetches: Family::default(),
             introspections: Family::default(),
             introspections_avoided: Family::default(),
+            sinks: Sinks::default(),
         };
         inner.register();
         Self(Arc::new(inner))
@@ -197,6 +271,11 @@ impl Metrics {
         count(&self.0.introspections_avoided.get_or_create(&label), figures.introspections_avoided);
     }
 
+    /// How the sinks of audit events are doing; counted elsewhere, shown here. What is not among them is shown no more.
+    pub fn audit_sinks(&self, sinks: &[SinkFigures]) {
+        self.0.sinks.show(sinks);
+    }
+
     /// All of it as OpenMetrics text.
     #[must_use]
     pub fn encode(&self) -> String {
@@ -227,6 +306,7 @@ impl Inner {
         );
         to.register("audit_waiting", "Audit events not yet written", self.audit_waiting.clone());
         to.register("audit_failed", "Audit events that could not be written", self.audit_failed.clone());
+        self.sinks.register(to);
         to.register("connections", "Client connections open now", self.connections.clone());
         to.register("shared_state_up", "Whether what replicas share can be had", self.shared_up.clone());
         let text = "Questions to the server that replicas share by";
@@ -292,7 +372,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{IssuerFigures, Metrics};
+    use super::{IssuerFigures, Metrics, SinkFigures};
 
     /// Every metric shows what was told, and nothing untold.
     #[test]
@@ -358,5 +438,33 @@ mod tests {
         }
         assert!(!text.contains("keys_age_seconds{issuer=\"https://other.test\""), "{text}");
         assert!(metrics.encode().contains("pforte_connections 0\n"));
+    }
+
+    /// A sink is shown while there is one.
+    #[test]
+    fn sinks_come_and_go() {
+        let metrics = Metrics::new();
+        let sink = |name: &str| SinkFigures {
+            name: name.to_owned(),
+            lag: 12,
+            oldest: Duration::from_millis(1500),
+            delivered: 88,
+            rejected: 1,
+            failures: 3,
+        };
+        metrics.audit_sinks(&[sink("fhir"), sink("gone")]);
+        metrics.audit_sinks(&[sink("fhir")]);
+        let text = metrics.encode();
+        let lines = [
+            "pforte_audit_sink_lag_events{sink=\"fhir\"} 12",
+            "pforte_audit_sink_lag_seconds{sink=\"fhir\"} 1.5",
+            "pforte_audit_sink_delivered_total{sink=\"fhir\"} 88",
+            "pforte_audit_sink_rejected_total{sink=\"fhir\"} 1",
+            "pforte_audit_sink_failures_total{sink=\"fhir\"} 3",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+        }
+        assert!(!text.contains("sink=\"gone\""), "{text}");
     }
 }
