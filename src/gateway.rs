@@ -10,6 +10,7 @@ mod fields;
 mod record;
 mod route;
 mod serve;
+mod watch;
 
 pub use body::ResponseBody;
 pub use route::{Passage, Question, Route, Step, is_uri};

@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -10,6 +9,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 
 use super::route::{Passage, Question};
+use super::watch::{Told, Watch};
 use crate::audit::{Entry, Interaction};
 use crate::fhir::outline::{Limits, Outline};
 use crate::fhir::{BundleAction, FhirRequest, Format, Kind};
@@ -27,9 +27,9 @@ pub struct Record {
     forwarded: Vec<usize>,
     peer: IpAddr,
     kind: Option<Kind>,
-    started: Instant,
+    watch: Arc<Watch>,
     nonce: Option<String>,
-    reason: Option<&'static str>,
+    reason: Option<(&'static str, String)>,
 }
 
 impl Record {
@@ -38,7 +38,7 @@ impl Record {
     pub fn open(
         observer: &Arc<str>,
         request_id: &str,
-        head: &Parts,
+        (head, watch): (&Parts, &Arc<Watch>),
         (peer, now): (IpAddr, Timestamp),
     ) -> Self {
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
@@ -48,7 +48,7 @@ impl Record {
             forwarded: Vec::new(),
             peer,
             kind: None,
-            started: Instant::now(),
+            watch: Arc::clone(watch),
             nonce: None,
             reason: None,
         }
@@ -178,7 +178,7 @@ impl Record {
     /// The request was refused.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.own.refused(rejection.status().as_u16(), rejection.reason_id());
-        self.reason = Some(rejection.reason_id());
+        self.reason = Some((rejection.reason_id(), rejection.detail()));
     }
 
     /// What is written down.
@@ -197,10 +197,17 @@ impl Record {
         }
     }
 
-    /// The reason id of a refusal.
+    /// What is told of it in logs, metrics and traces.
     #[must_use]
-    pub fn reason_id(&self) -> Option<&'static str> {
-        self.reason
+    pub fn told(&self) -> Told<'_> {
+        Told {
+            request_id: &self.own.request_id,
+            interaction: self.interaction(),
+            resource: self.own.resource.map(crate::fhir::ResourceType::as_str),
+            reason: self.reason.as_ref().map(|(id, _)| *id),
+            detail: self.reason.as_ref().map(|(_, detail)| detail.as_str()),
+            client: self.own.client.as_deref(),
+        }
     }
 
     /// The id of the request.
@@ -221,9 +228,9 @@ impl Record {
         self.peer
     }
 
-    /// How long the request has taken so far.
+    /// What is measured of it.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 }

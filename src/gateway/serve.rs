@@ -4,7 +4,6 @@ mod caller;
 mod inquire;
 mod send;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +23,7 @@ use super::documents::{Documents, Freshness, Place};
 use super::fields::{self, Content};
 use super::record::Record;
 use super::route::{Passage, Question, Route, Step, is_uri};
+use super::watch::{Told, Watch};
 use crate::config::{BackendCredentials, Keys, OnAuditFailure, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
@@ -37,7 +37,7 @@ use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Answer, Credentials, Opening};
 use crate::shared::{Shared, SharedKey, Turn};
-use crate::telemetry::{Metrics, RequestId};
+use crate::telemetry::{Asking, Metrics, RequestId, Traces};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
 
@@ -68,6 +68,8 @@ pub struct Gateway {
     lasting: Lasting,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
+    /// Why the backend could not be asked the last time, if it could not.
+    backend_amiss: arc_swap::ArcSwapOption<String>,
 }
 
 /// What outlives a gateway: one is built anew with every reload.
@@ -79,6 +81,8 @@ pub struct Lasting {
     pub metrics: Metrics,
     /// What replicas share; has the key of links and nonces, for when the settings name none.
     pub shared: Arc<Shared>,
+    /// Where traces go.
+    pub traces: Traces,
 }
 
 /// Why a gateway cannot be built from settings.
@@ -152,6 +156,7 @@ impl Gateway {
                 .max_capacity(CONTEXTS.0)
                 .time_to_live(CONTEXTS.1)
                 .build(),
+            backend_amiss: arc_swap::ArcSwapOption::empty(),
         })
     }
 
@@ -164,6 +169,12 @@ impl Gateway {
     #[must_use]
     pub fn access_amiss(&self) -> Option<Option<String>> {
         self.access.amiss()
+    }
+
+    /// Why the backend could not be asked the last time; absent when it could, or was not asked yet.
+    #[must_use]
+    pub fn backend_amiss(&self) -> Option<String> {
+        self.backend_amiss.load().as_deref().cloned()
     }
 
     /// The settings in force.
@@ -192,12 +203,15 @@ impl Gateway {
     ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
+        let watch = Watch::open(&self.lasting.traces, &head, connection);
         let raw = raw_target(&head);
         if let Some(response) = self.public(&head, raw).await {
-            return self.finish(response, &head, request_id.as_str(), Content::Plain);
+            let response = self.finish(response, &head, request_id.as_str(), Content::Plain);
+            self.tell(&watch, &response, &Told::public(request_id.as_str(), response.status()));
+            return response;
         }
-        let mut record =
-            Record::open(&self.observer, request_id.as_str(), &head, (connection.peer.ip(), now));
+        let origin = (connection.peer.ip(), now);
+        let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = match self.answer((&head, body), connection, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
@@ -210,7 +224,7 @@ impl Gateway {
         &self,
         refusal: Refusal,
         head: Option<Parts>,
-        peer: IpAddr,
+        connection: &Connection,
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let rejection = Rejection::Framing {
@@ -220,7 +234,9 @@ impl Gateway {
         };
         let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
         let request_id = RequestId::fresh();
-        let mut record = Record::open(&self.observer, request_id.as_str(), &head, (peer, now));
+        let watch = Watch::open(&self.lasting.traces, &head, connection);
+        let origin = (connection.peer.ip(), now);
+        let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = self.refused(&rejection, "", &head, &mut record);
         self.conclude(answered, "", &head, record).await
     }
@@ -237,11 +253,12 @@ impl Gateway {
         if let Some(failed) = self.seal(&record).await {
             answered = self.refused(&failed, raw, head, &mut record);
         }
-        self.count(&record, answered.response.status());
         if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
             answered.response.headers_mut().insert("dpop-nonce", nonce);
         }
-        self.finish(answered.response, head, record.request_id(), answered.content)
+        let response = self.finish(answered.response, head, record.request_id(), answered.content);
+        self.tell(record.watch(), &response, &record.told());
+        response
     }
 
     /// Public documents and preflights: nothing of FHIR is asked.
@@ -313,7 +330,7 @@ impl Gateway {
         if let Some(union) = release::Union::of(&passage.duties) {
             return self.unite(union, &passage, (&errand, record)).await;
         }
-        let response = self.send(outbound, &errand).await?;
+        let response = self.send(outbound, (&errand, Asking::Request)).await?;
         self.check(response, passage, (&errand, record)).await
     }
 
@@ -388,7 +405,7 @@ impl Gateway {
         } else {
             FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
         };
-        let body = self.whole_body(body, limit).await?;
+        let body = self.whole_body(body, limit, errand).await?;
         let answer = Answer { status: head.status, headers: head.headers, body };
         record.answer(&answer);
         let questions = release::questions(&answer, &passage.duties, &terms);
@@ -443,7 +460,7 @@ impl Gateway {
         };
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
         let errand = self.errand(head, None, record);
-        let response = self.send(outbound, &errand).await?;
+        let response = self.send(outbound, (&errand, Asking::Statement)).await?;
         let (answer, body) = response.into_parts();
         if answer.status != StatusCode::OK {
             return Err(Rejection::Withheld(release::Withheld::BackendFailed(answer.status)));
@@ -474,30 +491,29 @@ impl Gateway {
     async fn seal(&self, record: &Record) -> Option<Rejection> {
         let entries = record.entries();
         let events = entries.len();
-        let error = self.lasting.ledger.record(&entries).await.err()?;
+        let watch = record.watch();
+        let step = watch.trace().step("record audit");
+        let (recorded, waited) = watch.audit(&step, self.lasting.ledger.record(&entries)).await;
+        let Err(error) = recorded else {
+            self.lasting.metrics.audit_recorded(events, waited);
+            return None;
+        };
         self.lasting.metrics.audit_failed(events);
-        tracing::error!(request_id = record.request_id(), cause = %error, "audit event not recorded");
+        let trace_id = watch.trace().id();
+        tracing::error!(request_id = record.request_id(), trace_id, cause = %error, "audit event not recorded");
         match self.settings.audit.on_failure {
             OnAuditFailure::Continue => None,
             OnAuditFailure::Refuse => Some(Rejection::AuditUnavailable),
         }
     }
 
-    fn count(&self, record: &Record, status: StatusCode) {
-        self.lasting.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
-        self.lasting.metrics.audit_waiting(self.lasting.ledger.status().queued);
+    /// Tells those who look after the gateway.
+    fn tell(&self, watch: &Watch, response: &Response<ResponseBody>, told: &Told<'_>) {
+        watch.answered(response, told, (&self.settings, &self.lasting.metrics));
     }
 
     fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {
         record.refused(rejection);
-        tracing::info!(
-            request_id = record.request_id(),
-            reason_id = rejection.reason_id(),
-            interaction = record.interaction(),
-            status = rejection.status().as_u16(),
-            detail = rejection.detail(),
-            "request refused"
-        );
         let format = self.route.wanted(raw, &head.headers).for_outcome();
         let asked = (format, Scheme::of(&head.headers));
         Answered { response: self.render(rejection, asked, record.request_id()), content: Content::Plain }
@@ -627,6 +643,6 @@ impl Service for Front {
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let gateway = self.gateway();
-        gateway.refuse(refusal, head, connection.peer.ip(), now).await
+        gateway.refuse(refusal, head, &connection, now).await
     }
 }

@@ -20,9 +20,6 @@ impl Check<'_> {
         for key in kinds {
             self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
         }
-        if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
-            self.wrong("telemetry.otlp", LATER, "remove it, and read logs and `/metrics`");
-        }
         if file.route.is_some() {
             self.wrong("route", LATER, "remove it, and run one gateway for each backend");
         }
