@@ -3,6 +3,9 @@
 //!
 //! Two figures count: answers per second with everything on this machine, and CPU time per answer of the proxy alone,
 //! which does not depend on what the load generator takes.
+//!
+//! Then what the audit costs: the same serving code with the ledger and with one that keeps nothing, measured by turns.
+//! `cargo bench --bench loopback -- audit` measures that alone, `-- proxies` the rest.
 
 #![expect(
     clippy::disallowed_methods,
@@ -10,6 +13,9 @@
     clippy::print_stdout,
     reason = "a program for people: it ends with words, prints a table and reads /proc"
 )]
+
+#[path = "loopback/audit.rs"]
+mod audit;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -44,6 +50,9 @@ fn main() -> ExitCode {
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
     }
+    if let Some(ledger) = audit::Kept::asked_for() {
+        return audit::serve(ledger);
+    }
     let missing: Vec<_> = ["nginx", "haproxy", "wrk"]
         .into_iter()
         .filter(|tool| {
@@ -59,6 +68,20 @@ fn main() -> ExitCode {
         runtime.block_on(AuthorizationServer::start(Options::default())).expect("demo server");
     let bench = Bench::prepare();
     let _nginx = bench.nginx();
+    let named: Vec<String> =
+        std::env::args().filter(|it| ["audit", "proxies"].contains(&it.as_str())).collect();
+    let asked = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if asked("proxies") {
+        proxies(&bench, &authorization);
+    }
+    if asked("audit") {
+        audit::measure(&bench, &authorization);
+    }
+    ExitCode::SUCCESS
+}
+
+/// Pforte beside HAProxy.
+fn proxies(bench: &Bench, authorization: &AuthorizationServer) {
     let haproxy_port = free_port();
     let pforte_port = free_port();
     authorization.set_audience(&format!("https://127.0.0.1:{pforte_port}/fhir"));
@@ -75,7 +98,7 @@ fn main() -> ExitCode {
             ("Pforte, grant by type (checked)", pforte_port, &pforte, &limited),
         ] {
             let before = cpu(child.0.id());
-            let load = load(port, path, token);
+            let load = load(port, path, token, SECONDS);
             let used = cpu(child.0.id()).saturating_sub(before);
             let each = used.as_secs_f64() * 1e6 / f64::from(load.answers.max(1));
             println!(
@@ -87,12 +110,12 @@ fn main() -> ExitCode {
             assert_eq!(load.refused, 0, "answers other than 2xx: the figures mean nothing");
         }
     }
-    ExitCode::SUCCESS
 }
 
 impl Bench {
     fn prepare() -> Self {
-        let folder = std::env::temp_dir().join(format!("pforte-bench-{}", std::process::id()));
+        let folder =
+            Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("pforte-bench-{}", std::process::id()));
         let site = folder.join("site/fhir");
         fs::create_dir_all(site.join("Patient")).expect("a folder");
         let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]).expect("a certificate");
@@ -129,14 +152,20 @@ impl Bench {
     }
 
     fn pforte(&self, port: u16, issuer: &str) -> Running {
+        let path = self.settings(port, issuer, "audit");
+        self.start(Command::new(env!("CARGO_BIN_EXE_pforte")).arg("run").arg("--config").arg(&path), port)
+    }
+
+    /// A configuration whose events are kept in this folder.
+    fn settings(&self, port: u16, issuer: &str, audit: &str) -> PathBuf {
         let _named = (&self.certificate, &self.key);
         let config = format!(
-            "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://127.0.0.1:{port}/fhir\"\n[server.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n[backend]\nurl = \"http://127.0.0.1:{}/fhir\"\n[[authorization_server]]\nissuer = \"{issuer}\"\n[audit]\npath = \"audit\"\n[telemetry]\nlog = \"warn\"\n",
+            "[server]\nlisten = \"127.0.0.1:{port}\"\npublic_url = \"https://127.0.0.1:{port}/fhir\"\n[server.tls]\ncertificate = \"server.pem\"\nkey = \"server.key\"\n[backend]\nurl = \"http://127.0.0.1:{}/fhir\"\n[[authorization_server]]\nissuer = \"{issuer}\"\n[audit]\npath = \"{audit}\"\n[telemetry]\nlog = \"warn\"\n",
             self.backend
         );
-        let path = self.folder.join("gateway.toml");
+        let path = self.folder.join(format!("gateway-{port}.toml"));
         fs::write(&path, config).expect("a file");
-        self.start(Command::new(env!("CARGO_BIN_EXE_pforte")).arg("run").arg("--config").arg(&path), port)
+        path
     }
 
     fn start(&self, command: &mut Command, port: u16) -> Running {
@@ -164,16 +193,14 @@ struct Load {
     p99: String,
 }
 
-fn load(port: u16, path: &str, token: &str) -> Load {
-    let run = |seconds: u32| {
-        Command::new("wrk")
-            .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "--latency"])
-            .args(["-H", &format!("Authorization: Bearer {token}")])
-            .arg(format!("https://127.0.0.1:{port}/fhir/{path}"))
-            .output()
-            .expect("wrk runs")
-    };
-    let text = String::from_utf8_lossy(&run(SECONDS).stdout).into_owned();
+fn load(port: u16, path: &str, token: &str, seconds: u32) -> Load {
+    let output = Command::new("wrk")
+        .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{seconds}s"), "--latency"])
+        .args(["-H", &format!("Authorization: Bearer {token}")])
+        .arg(format!("https://127.0.0.1:{port}/fhir/{path}"))
+        .output()
+        .expect("wrk runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let word = |line: &str, at: usize| {
         let line = text.lines().find(|l| l.trim_start().starts_with(line)).unwrap_or("");
         line.split_whitespace().nth(at).unwrap_or("?").to_owned()

@@ -6,11 +6,18 @@
 //! ledger's business.
 
 mod agents;
+mod attributes;
 mod codes;
+mod dicom;
 mod entities;
 mod entry;
+mod interaction;
+mod r4;
+mod r5;
 mod stored;
 #[cfg(test)]
 mod tests;
 
-pub use entry::{Entry, Interaction, Outcome, Purpose};
+pub use attributes::{Attributes, Coding};
+pub use entry::{Entry, Outcome};
+pub use interaction::Interaction;

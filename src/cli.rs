@@ -1,5 +1,6 @@
 //! The commands of `pforte`.
 
+mod audit;
 pub mod check;
 pub mod completions;
 mod demo;
@@ -56,10 +57,10 @@ enum Command {
         #[arg(long)]
         jsonl: bool,
     },
-    /// Recorded audit events.
+    /// Recorded audit events: who asked for what, about whom, and how it ended.
     Audit {
         #[command(subcommand)]
-        what: AuditCommand,
+        what: Box<audit::AuditCommand>,
     },
     /// Print the JSON Schema of gateway.toml.
     Schema,
@@ -67,16 +68,6 @@ enum Command {
     Completions {
         /// Which shell.
         shell: Shell,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum AuditCommand {
-    /// Print recorded events, oldest first, one a line.
-    List {
-        /// The configuration.
-        #[arg(long, value_name = "FILE", default_value = "gateway.toml")]
-        config: PathBuf,
     },
 }
 
@@ -114,7 +105,7 @@ pub fn main() -> ExitCode {
         Command::Demo { listen } => demo::demo(listen),
         Command::Check { config, online } => check(&config, online),
         Command::Explain { config, jsonl } => explain(config, jsonl),
-        Command::Audit { what: AuditCommand::List { config } } => audit_list(&config),
+        Command::Audit { what } => audit::run(&what),
         Command::Schema => schema::schema(&mut io::stdout().lock()).map(|()| 0).map_err(Failure::from),
         Command::Completions { shell } => {
             completions::completions(Arguments::command(), shell, &mut io::stdout().lock());
@@ -152,24 +143,5 @@ fn explain(config: Option<PathBuf>, jsonl: bool) -> Result<u8, Failure> {
     } else {
         explainer.text(input, output)?
     };
-    Ok(0)
-}
-
-fn audit_list(config: &std::path::Path) -> Result<u8, Failure> {
-    let (settings, _warnings) = files::settings(config)?;
-    let mut out = io::stdout().lock();
-    let reader = crate::ledger::Reader::open(&settings.audit.path).map_err(Failure::work)?;
-    let mut written = Ok(());
-    reader
-        .find(&crate::ledger::Filter::default(), &mut |kept| {
-            written = writeln!(out, "{}", kept.entry.to_audit_event(Some(&kept.id())));
-            if written.is_ok() {
-                std::ops::ControlFlow::Continue(())
-            } else {
-                std::ops::ControlFlow::Break(())
-            }
-        })
-        .map_err(Failure::work)?;
-    written?;
     Ok(0)
 }

@@ -48,7 +48,21 @@ pub fn load_to_serve(path: &Path) -> Checked {
     load_in(path, Surroundings::of_file(path).serving())
 }
 
+/// Reads `[audit]` of a configuration file, for who reads what was recorded: whatever else must be mended there does not
+/// keep anybody from that.
+///
+/// # Errors
+///
+/// Everything in `[audit]` that must be mended, and a file that cannot be read at all.
+pub fn load_audit(path: &Path) -> Result<Audit, Vec<Complaint>> {
+    Settings::check_audit(&source(path)?, &Surroundings::of_file(path).serving())
+}
+
 fn load_in(path: &Path, surroundings: Surroundings) -> Checked {
+    Settings::check(&source(path)?, &surroundings)
+}
+
+fn source(path: &Path) -> Result<Source, Vec<Complaint>> {
     let name = path.display().to_string();
     let bytes = surroundings::read(path).map_err(|error| {
         let finding = Finding::Text(format!("the file cannot be read ({})", error.kind()));
@@ -58,7 +72,7 @@ fn load_in(path: &Path, surroundings: Surroundings) -> Checked {
         let finding = Finding::Text("the file is not UTF-8".to_owned());
         vec![whole(&name, finding, "a TOML document in UTF-8", "save it as UTF-8")]
     })?;
-    Settings::check(&Source::new(name, text), &surroundings)
+    Ok(Source::new(name, text))
 }
 
 /// Reads and checks a configuration file for decisions only: certificates, keys, secrets and trust anchors that it names

@@ -27,7 +27,9 @@ pub use interaction::{
     classify, is_id,
 };
 pub use negotiation::{Wanted, is_utf8};
-pub use operation::{Answer, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved, Row};
+pub use operation::{
+    Answer, Level, NeedOf, OnTypes, OperationNeed, OperationTable, Reserved, Row, only_reads,
+};
 pub use outline::Format;
 pub use query::{Parameter, QueryError, SearchQuery, decode, split_unescaped};
 pub use request::{Asked, Body, BundleAction, BundleRequest, Conditions, FhirRequest, Reading, Unreadable};

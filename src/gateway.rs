@@ -5,13 +5,17 @@
 
 mod access;
 mod body;
+mod concerned;
 mod documents;
+mod evidence;
 mod fields;
 mod record;
+mod recorder;
 mod route;
 mod serve;
 mod watch;
 
 pub use body::ResponseBody;
+pub use concerned::Effect;
 pub use route::{Passage, Question, Route, Step, is_uri};
 pub use serve::{Front, Gateway, GatewayError, Lasting};

@@ -12,7 +12,9 @@
 mod fact;
 mod queue;
 mod reader;
+mod settle;
 mod store;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,11 +27,13 @@ use crate::audit::Entry;
 use crate::config::Audit;
 use crate::ledger::fact::Fact;
 use crate::ledger::queue::{Done, Job, Pending, Queue, Worker};
-use crate::ledger::store::{Spool, Store};
+use crate::ledger::store::{Discard, Spool, Store};
 
-pub use fact::{Hash, Kept};
+pub use fact::{Hash, Kept, NoHash};
 pub use queue::Rejection;
 pub use reader::{Filter, Reader};
+pub use settle::settle_rejected;
+pub use verify::{Fault, Verification};
 
 /// Why something was not recorded, or a record not read.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -149,6 +153,14 @@ impl Ledger {
         let store = Store::open(settings)?;
         let head = store.head();
         Self::start(store, head, Bounds::default())
+    }
+
+    /// A ledger that keeps nothing and answers at once: for benchmarks of everything else.
+    ///
+    /// # Errors
+    /// When no thread can be had.
+    pub fn discarding() -> Result<Self, LedgerError> {
+        Self::start(Discard::default(), 0, Bounds::default())
     }
 
     fn start(spool: impl Spool + 'static, head: u64, bounds: Bounds) -> Result<Self, LedgerError> {

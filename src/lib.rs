@@ -22,6 +22,7 @@ pub mod shared;
 pub mod issuer;
 pub mod upstream;
 pub mod ledger;
+pub mod sink;
 pub mod discovery;
 pub mod reject;
 pub mod gateway;

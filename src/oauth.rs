@@ -14,7 +14,7 @@ mod trouble;
 
 pub use authentication::Authentication;
 pub use error::CallError;
-pub use fetch::{Fetched, Fetcher, MAX_ANSWER_BYTES, Media, Reply, Setup};
+pub use fetch::{Fetched, Fetcher, MAX_ANSWER_BYTES, Media, Reply, Setup, retry_after};
 pub use flight::{Flights, Seat};
 pub use terms::Terms;
 pub use tokens::{Again, Exchange, Issued, NoToken, OwnToken, Subject, TokenFault};

@@ -17,7 +17,7 @@ use bytes::Bytes;
 use http::header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE};
 use http::{HeaderMap, Method, StatusCode};
 
-use crate::fhir::links::Mapping;
+use crate::fhir::links::{Mapping, Mention};
 use crate::fhir::outline::{Bundle, Edits, Limits, Outline, Resource};
 use crate::fhir::{BundleAction, FhirVersion, Format, Kind, ResourceType, is_utf8};
 use crate::matching::Site;
@@ -44,6 +44,7 @@ pub struct Released {
     headers: HeaderMap,
     body: Bytes,
     altered: bool,
+    patients: Vec<Mention>,
 }
 
 impl Released {
@@ -57,6 +58,12 @@ impl Released {
     #[must_use]
     pub fn altered(&self) -> bool {
         self.altered
+    }
+
+    /// The patients that the body names (AUD-7), in a batch by its entries; gives them away.
+    #[must_use]
+    pub fn take_patients(&mut self) -> Vec<Mention> {
+        std::mem::take(&mut self.patients)
     }
 
     /// The parts, to be sent.
@@ -227,7 +234,7 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     }
     if *terms.method == Method::HEAD && !duties.reads_content() {
         let headers = fields::shown(&answer.headers, status, terms, fields::Body::Absent);
-        return Ok(Released { status, headers, body: Bytes::new(), altered: false });
+        return Ok(Released { status, headers, body: Bytes::new(), altered: false, patients: Vec::new() });
     }
     if answer.body.is_empty() {
         return empty(&answer, duties, terms);
@@ -244,11 +251,11 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     if duties.masks.is_some() && fields::is_current(&headers, terms) {
         headers.remove(CONTENT_TYPE);
         let status = StatusCode::NOT_MODIFIED;
-        return Ok(Released { status, headers, body: Bytes::new(), altered: false });
+        return Ok(Released { status, headers, body: Bytes::new(), altered: false, patients: Vec::new() });
     }
-    let mut body = match checked.body {
+    let (mut body, mut patients) = match checked.body {
         Some(bytes) => links::rewrite(bytes, format, terms)?,
-        None => Bytes::new(),
+        None => (Bytes::new(), Vec::new()),
     };
     if body.is_empty() {
         headers.remove(CONTENT_TYPE);
@@ -258,8 +265,9 @@ pub fn check(answer: Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Relea
     if *terms.method == Method::HEAD {
         // It was asked for like GET, so that it could be checked.
         body = Bytes::new();
+        patients.clear();
     }
-    Ok(Released { status, headers, body, altered: checked.altered })
+    Ok(Released { status, headers, body, altered: checked.altered, patients })
 }
 
 fn outlined(body: &[u8], format: Format) -> Result<Outline<'_>, Withheld> {
@@ -425,7 +433,7 @@ fn not_modified(answer: &Answer, terms: &Terms<'_>) -> Result<Released, Withheld
         return Err(Withheld::WrongShape);
     }
     let headers = fields::shown(&answer.headers, answer.status, terms, fields::Body::Unchanged);
-    Ok(Released { status: answer.status, headers, body: Bytes::new(), altered: false })
+    Ok(Released { status: answer.status, headers, body: Bytes::new(), altered: false, patients: Vec::new() })
 }
 
 /// No body: fine for a write, no answer to a question (RESP-2).
@@ -437,7 +445,13 @@ fn empty(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Result<Released
                 fields::forget_record(&mut headers);
             }
             headers.remove(CONTENT_TYPE);
-            Ok(Released { status: answer.status, headers, body: Bytes::new(), altered: false })
+            Ok(Released {
+                status: answer.status,
+                headers,
+                body: Bytes::new(),
+                altered: false,
+                patients: Vec::new(),
+            })
         }
         Expects::Bundle(_) | Expects::Export | Expects::Resource(..) => Err(Withheld::Empty),
     }

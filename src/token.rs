@@ -7,6 +7,7 @@
 //! 7662, 7800, 8705, 8725, 9068, 9440 and 9449 and SMART App Launch 2.2. Nothing here reads a clock, a file or a socket,
 //! or remembers anything.
 
+mod attributes;
 mod binding;
 mod caller;
 mod certificate;
@@ -24,6 +25,7 @@ mod presented;
 mod proof;
 mod uri;
 
+pub use attributes::{ClaimedCode, UserAttributes};
 pub use binding::{Possession, Thumbprint};
 pub use caller::Caller;
 pub use claims::{Requirements, TypeRule, VerifiedClaims};

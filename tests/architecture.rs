@@ -26,7 +26,7 @@ use Imports::{Above, Only};
 use Rank::{Pure, Shell};
 
 /// The table, in its order.
-const TABLE: [(&str, Rank, Imports); 22] = [
+const TABLE: [(&str, Rank, Imports); 23] = [
     ("fhir", Pure, Only(&[])),
     ("matching", Pure, Only(&["fhir"])),
     ("scope", Pure, Only(&["fhir"])),
@@ -42,6 +42,7 @@ const TABLE: [(&str, Rank, Imports); 22] = [
     ("issuer", Shell, Only(&["token", "config", "telemetry", "oauth", "shared"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
     ("ledger", Shell, Only(&["audit", "config"])),
+    ("sink", Shell, Only(&["fhir", "audit", "config", "oauth", "ledger"])),
     ("discovery", Shell, Only(&["fhir", "config"])),
     ("reject", Shell, Only(&["fhir", "token", "policy", "release"])),
     ("listener", Shell, Only(&["config", "telemetry"])),

@@ -223,6 +223,8 @@ fn commented_keys_of_the_example_are_real() {
     let folder = folder("commented");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/as-ca.pem")).expect("copied");
     fs::copy(folder.join("certs/server.pem"), folder.join("certs/redis-ca.pem")).expect("copied");
+    fs::copy(folder.join("certs/server.pem"), folder.join("certs/repository-ca.pem")).expect("copied");
+    private(&folder.join("secrets/repository"), "s3cret\n");
     // The backend of the example has no TLS.
     let tls = ["#ca = \"certs/backend", "#client_certificate = ", "#client_key"];
     let unavailable = ["#[[route]]"];
@@ -244,6 +246,8 @@ fn commented_keys_of_the_example_are_real() {
     assert_eq!(settings.rules.limits.len(), 1);
     assert_eq!(settings.discovery.len(), 21);
     assert!(settings.authorization_servers[0].client.is_some());
+    let sinks: Vec<&str> = settings.audit.sinks.iter().map(|sink| sink.name.as_str()).collect();
+    assert_eq!(sinks, ["repository", "syslog", "file"]);
     let shared = settings.shared_state.as_ref().expect("a server that replicas share by");
     assert_eq!((shared.url.as_str(), shared.database), ("rediss://redis.example:6379/0", 0));
     let traces = settings.telemetry.traces.as_ref().expect("a collector");

@@ -1,77 +1,81 @@
 //! What was acted on: data, query, patient and the request itself (AUD-6).
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use serde_json::{Map, Value, json};
-
+use crate::audit::Entry;
 use crate::audit::codes::{self, Code};
-use crate::audit::entry::{Entry, Interaction, Pattern};
-use crate::fhir::decode;
+use crate::audit::interaction::{Interaction, Pattern};
+use crate::audit::stored;
 
 const PERSON: Code = Code::new(codes::ENTITY_TYPE, "1", "Person");
 const SYSTEM_OBJECT: Code = Code::new(codes::ENTITY_TYPE, "2", "System Object");
 const PATIENT: Code = Code::new(codes::OBJECT_ROLE, "1", "Patient");
 const DOMAIN_RESOURCE: Code = Code::new(codes::OBJECT_ROLE, "4", "Domain Resource");
 const QUERY: Code = Code::new(codes::OBJECT_ROLE, "24", "Query");
-const REQUEST: Code = Code::new(codes::BALP_ENTITY, "XrequestId", "X-Request-Id");
+const REQUEST: Code = Code::new(
+    codes::BALP_ENTITY,
+    "XrequestId",
+    "transport specific unique identifier where http X-Request-Id is used",
+);
 
-/// Names of parameters whose values are credentials. They have no business in a query, and none in a record.
-const CREDENTIALS: [&str; 7] = [
-    "access_token",
-    "client_assertion",
-    "client_secret",
-    "id_token",
-    "password",
-    "refresh_token",
-    "subject_token",
-];
+/// Something acted on, in no version's form.
+#[derive(Debug, Clone)]
+pub(super) struct Entity<'e> {
+    pub(super) kind: Code,
+    pub(super) role: Option<Code>,
+    pub(super) what: What<'e>,
+    pub(super) details: Vec<(&'static str, String)>,
+}
+
+/// What it is.
+#[derive(Debug, Clone)]
+pub(super) enum What<'e> {
+    /// A resource by its reference.
+    Instance(String),
+    /// Some resource of a type.
+    Type(&'static str),
+    /// The request, by its id.
+    Request(&'e str),
+    /// A query, by its words.
+    Query(String),
+}
 
 /// The entities of an event.
-pub(super) fn of(entry: &Entry) -> Vec<Value> {
+pub(super) fn of(entry: &Entry) -> Vec<Entity<'_>> {
     let mut entities = vec![request(entry)];
     entities.extend(data(entry));
-    entities.extend(asks(entry).then(|| query(entry)));
-    entities.extend(entry.subject_patient().map(|patient| {
-        json!({
-            "what": { "reference": format!("Patient/{patient}") },
-            "type": PERSON.coding(),
-            "role": PATIENT.coding(),
-        })
+    entities.extend(asks(entry).then(|| query(entry)).flatten());
+    entities.extend(entry.subject_patient().map(|patient| Entity {
+        kind: PERSON,
+        role: Some(PATIENT),
+        what: What::Instance(format!("Patient/{patient}")),
+        details: Vec::new(),
     }));
     entities
 }
 
 /// The request: its id, its place in a Bundle and how it ended.
-fn request(entry: &Entry) -> Value {
-    let mut detail = vec![
-        json!({ "type": "method", "valueString": entry.method }),
-        json!({ "type": "status", "valueString": entry.status.to_string() }),
-    ];
-    if let Some(index) = entry.batch_entry {
-        detail.push(json!({ "type": "entry", "valueString": index.to_string() }));
+fn request(entry: &Entry) -> Entity<'_> {
+    let mut details = Vec::new();
+    if !entry.method.is_empty() {
+        details.push(("method", entry.method.clone()));
     }
-    json!({
-        "what": { "identifier": { "value": entry.request_id } },
-        "type": REQUEST.coding(),
-        "detail": detail,
-    })
+    if entry.status != 0 {
+        details.push(("status", entry.status.to_string()));
+    }
+    if let Some(index) = entry.batch_entry {
+        details.push(("entry", index.to_string()));
+    }
+    Entity { kind: REQUEST, role: None, what: What::Request(&entry.request_id), details }
 }
 
-fn data(entry: &Entry) -> Option<Value> {
+/// The instance acted on, of a version where one is known. Searches have none: BALP's pattern has no room for it.
+fn data(entry: &Entry) -> Option<Entity<'_>> {
     let resource = entry.resource.filter(|_| entry.interaction.pattern() != Pattern::Query)?.as_str();
-    let mut what = Map::new();
-    match (&entry.id, &entry.version) {
-        (Some(id), Some(version)) => {
-            what.insert("reference".to_owned(), json!(format!("{resource}/{id}/_history/{version}")));
-        }
-        (Some(id), None) => {
-            what.insert("reference".to_owned(), json!(format!("{resource}/{id}")));
-        }
-        (None, _) => {
-            what.insert("type".to_owned(), json!(resource));
-        }
-    }
-    Some(json!({ "what": what, "type": SYSTEM_OBJECT.coding(), "role": DOMAIN_RESOURCE.coding() }))
+    let what = match (&entry.id, &entry.version) {
+        (Some(id), Some(version)) => What::Instance(format!("{resource}/{id}/_history/{version}")),
+        (Some(id), None) => What::Instance(format!("{resource}/{id}")),
+        (None, _) => What::Type(resource),
+    };
+    Some(Entity { kind: SYSTEM_OBJECT, role: Some(DOMAIN_RESOURCE), what, details: Vec::new() })
 }
 
 /// Whether the request as sent is evidence: searches and what is like them, and whatever could not be read.
@@ -86,30 +90,15 @@ fn asks(entry: &Entry) -> bool {
     }
 }
 
-fn query(entry: &Entry) -> Value {
-    let target = match entry.target.split_once('?') {
-        Some((path, query)) => format!("{path}?{}", blotted(query)),
-        None => entry.target.clone(),
-    };
+/// The request as sent, as far as it is kept.
+fn query(entry: &Entry) -> Option<Entity<'_>> {
+    if entry.method.is_empty() && entry.target.is_empty() {
+        return None;
+    }
+    let target = stored::target(&entry.target);
     let raw = match &entry.form {
-        Some(form) => format!("{} {target}\r\n\r\n{}", entry.method, blotted(form)),
+        Some(form) => format!("{} {target}\r\n\r\n{}", entry.method, stored::form(form)),
         None => format!("{} {target}", entry.method),
     };
-    json!({ "type": SYSTEM_OBJECT.coding(), "role": QUERY.coding(), "query": STANDARD.encode(raw) })
-}
-
-/// The query or form as sent, the values of credentials replaced.
-fn blotted(raw: &str) -> String {
-    let pairs: Vec<String> = raw.split('&').map(blotted_pair).collect();
-    pairs.join("&")
-}
-
-fn blotted_pair(pair: &str) -> String {
-    let Some((name, _)) = pair.split_once('=') else { return pair.to_owned() };
-    // A name that does not decode is no name any server would take for a credential's, but its neighbours may be.
-    let read = decode(name).unwrap_or_default();
-    if CREDENTIALS.iter().any(|credential| read.trim().eq_ignore_ascii_case(credential)) {
-        return format!("{name}=***");
-    }
-    pair.to_owned()
+    Some(Entity { kind: SYSTEM_OBJECT, role: Some(QUERY), what: What::Query(raw), details: Vec::new() })
 }

@@ -5,139 +5,15 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
-use crate::audit::codes::{self, Code};
-use crate::audit::{agents, entities, stored};
-use crate::fhir::{Kind, Parameter, ResourceType, SearchQuery, is_id};
+use crate::audit::attributes::{Attributes, Coding};
+use crate::audit::interaction::{Interaction, Pattern};
+use crate::audit::{agents, codes, dicom, r4, r5, stored};
+use crate::fhir::{FhirVersion, Kind, Parameter, ResourceType, SearchQuery, is_id};
 
-/// What was asked for, as far as it is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Interaction {
-    /// One row of the interaction table; a `Kind::Batch` here is a batch.
-    Known(Kind),
-    /// A Bundle that succeeds or fails as one.
-    Transaction,
-    /// The request could not be read as any interaction.
-    Unread,
-}
-
-impl From<Kind> for Interaction {
-    fn from(kind: Kind) -> Self {
-        Self::Known(kind)
-    }
-}
-
-/// What the roles of the agents and the shape of the entities depend on (AUD-3, AUD-4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pattern {
-    Create,
-    Delete,
-    Other,
-    Query,
-    Read,
-    Update,
-}
-
-impl Interaction {
-    /// The interaction's own name, which no other has; as it is kept.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Known(kind) => kind.code(),
-            Self::Transaction => "transaction",
-            Self::Unread => "unread",
-        }
-    }
-
-    /// The interaction of a name.
-    #[must_use]
-    pub fn named(name: &str) -> Option<Self> {
-        match name {
-            "transaction" => Some(Self::Transaction),
-            "unread" => Some(Self::Unread),
-            _ => Kind::ALL.into_iter().find(|kind| kind.code() == name).map(Self::Known),
-        }
-    }
-
-    /// The code of FHIR's `restful-interaction` that is closest (AUD-2, AUD-3); absent when unread.
-    #[must_use]
-    pub fn code(self) -> Option<&'static str> {
-        let Self::Known(kind) = self else {
-            return (self == Self::Transaction).then_some("transaction");
-        };
-        Some(match kind {
-            Kind::DeleteConditional => "delete",
-            Kind::PatchConditional => "patch",
-            Kind::UpdateConditional => "update",
-            Kind::SearchCompartment => "search",
-            Kind::Batch
-            | Kind::Capabilities
-            | Kind::Create
-            | Kind::Delete
-            | Kind::HistoryInstance
-            | Kind::HistorySystem
-            | Kind::HistoryType
-            | Kind::Operation
-            | Kind::Patch
-            | Kind::Read
-            | Kind::SearchSystem
-            | Kind::SearchType
-            | Kind::Update
-            | Kind::Vread => kind.code(),
-        })
-    }
-
-    pub(super) fn pattern(self) -> Pattern {
-        let Self::Known(kind) = self else { return Pattern::Other };
-        match kind {
-            Kind::Create => Pattern::Create,
-            Kind::Delete | Kind::DeleteConditional => Pattern::Delete,
-            Kind::Read | Kind::Vread | Kind::Capabilities => Pattern::Read,
-            Kind::SearchCompartment | Kind::SearchSystem | Kind::SearchType => Pattern::Query,
-            Kind::Update | Kind::UpdateConditional | Kind::Patch | Kind::PatchConditional => Pattern::Update,
-            Kind::Batch
-            | Kind::HistoryInstance
-            | Kind::HistorySystem
-            | Kind::HistoryType
-            | Kind::Operation => Pattern::Other,
-        }
-    }
-}
-
-impl Pattern {
-    fn action(self) -> &'static str {
-        match self {
-            Self::Create => "C",
-            Self::Delete => "D",
-            Self::Other | Self::Query => "E",
-            Self::Read => "R",
-            Self::Update => "U",
-        }
-    }
-
-    fn profile(self) -> Option<&'static str> {
-        match self {
-            Self::Create => Some("Create"),
-            Self::Delete => Some("Delete"),
-            Self::Other => None,
-            Self::Query => Some("Query"),
-            Self::Read => Some("Read"),
-            Self::Update => Some("Update"),
-        }
-    }
-}
-
-/// A purpose of use that the token claims (IUA; BALP 3:5.7.5).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Purpose {
-    /// The code system, a URI.
-    #[serde(rename = "s", default, skip_serializing_if = "Option::is_none")]
-    pub system: Option<String>,
-    /// The code.
-    #[serde(rename = "c")]
-    pub code: String,
-}
+/// The reason of a write whose end is not known.
+const INTERRUPTED: &str = "interrupted";
 
 /// One interaction attempt. Opened when the request arrives, filled in as more is known.
 ///
@@ -163,10 +39,15 @@ pub struct Entry {
     #[serde(rename = "m")]
     pub method: String,
     /// The request target below the base as it was sent, query included: `Observation?code=x`.
-    #[serde(rename = "t")]
+    #[serde(rename = "t", serialize_with = "stored::write_target")]
     pub target: String,
     /// The form of a `POST _search` as it was sent (AUD-6).
-    #[serde(rename = "f", default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        rename = "f",
+        default,
+        skip_serializing_if = "Option::is_none",
+        serialize_with = "stored::write_form"
+    )]
     pub form: Option<String>,
     /// What was asked for.
     #[serde(rename = "i", with = "stored::interaction")]
@@ -186,6 +67,9 @@ pub struct Entry {
     /// The launch context's patient.
     #[serde(rename = "lp", default, skip_serializing_if = "Option::is_none")]
     pub patient: Option<String>,
+    /// The launch context's encounter.
+    #[serde(rename = "en", default, skip_serializing_if = "Option::is_none")]
+    pub encounter: Option<String>,
     /// The OAuth client.
     #[serde(rename = "cl", default, skip_serializing_if = "Option::is_none")]
     pub client: Option<String>,
@@ -201,9 +85,15 @@ pub struct Entry {
     /// The token's `jti`.
     #[serde(rename = "j", default, skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
+    /// A name for a token without `jti`: the first half of its SHA-256, 32 hex digits. Never a part of the token.
+    #[serde(rename = "tk", default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// What the token says the access is for.
     #[serde(rename = "pu", default, skip_serializing_if = "Vec::is_empty")]
-    pub purpose: Vec<Purpose>,
+    pub purpose: Vec<Coding>,
+    /// What else the token says of the user.
+    #[serde(rename = "us", default, skip_serializing_if = "Option::is_none")]
+    pub attributes: Option<Arc<Attributes>>,
     /// The HTTP status of the answer; 0 while there is none.
     #[serde(rename = "st")]
     pub status: u16,
@@ -261,12 +151,15 @@ impl Entry {
             version: None,
             about: None,
             patient: None,
+            encounter: None,
             client: None,
             subject: None,
             issuer: None,
             fhir_user: None,
             jti: None,
+            token: None,
             purpose: Vec::new(),
+            attributes: None,
             status: 0,
             reason: None,
             batch_entry: None,
@@ -284,13 +177,19 @@ impl Entry {
         self.reason = Some(Cow::Borrowed(reason));
     }
 
+    /// A write was announced and its end is not known: the gateway ended before it heard.
+    pub fn interrupted(&mut self) {
+        self.status = 0;
+        self.reason = Some(Cow::Borrowed(INTERRUPTED));
+    }
+
     /// The same attempt as one event about this patient (AUD-7).
     #[must_use]
     pub fn of_patient(&self, id: &str) -> Self {
         Self { about: Some(id.to_owned()), ..self.clone() }
     }
 
-    /// As it is kept: one JSON object.
+    /// As it is kept: one JSON object, without credentials in target and form, and with a bound to both.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
         // Every member is text or a number, which JSON can always write.
@@ -324,34 +223,28 @@ impl Entry {
         }
     }
 
+    /// The AuditEvent in the form of a version of FHIR; `id` is its id when it has one.
+    ///
+    /// An event with an id also carries it as a tag of the system `urn:pforte:audit-event`, by which it is found in
+    /// archives that give resources ids of their own.
+    #[must_use]
+    pub fn to_audit_event_in(&self, version: FhirVersion, id: Option<&str>) -> Value {
+        match version {
+            FhirVersion::R4 | FhirVersion::R4B => r4::event(self, id),
+            FhirVersion::R5 => r5::event(self, id),
+        }
+    }
+
+    /// The event as a DICOM audit message: XML, in the schema of PS3.15 A.5.1, for ATNA's syslog (AUD-11).
+    #[must_use]
+    pub fn to_dicom(&self, id: &str) -> String {
+        dicom::message(self, id)
+    }
+
     /// The AuditEvent, in the form of FHIR R4; `id` is its id when it has one.
     #[must_use]
     pub fn to_audit_event(&self, id: Option<&str>) -> Value {
-        let observer = &*self.observer;
-        let mut event = Map::new();
-        event.insert("resourceType".to_owned(), json!("AuditEvent"));
-        if let Some(id) = id {
-            event.insert("id".to_owned(), json!(id));
-        }
-        let profiles = self.profiles();
-        if !profiles.is_empty() {
-            event.insert("meta".to_owned(), json!({ "profile": profiles }));
-        }
-        event.insert("type".to_owned(), Code::new(codes::EVENT_TYPE, "rest", "RESTful Operation").coding());
-        if let Some(code) = self.interaction.code() {
-            event.insert("subtype".to_owned(), json!([Code::new(codes::INTERACTION, code, code).coding()]));
-        }
-        event.insert("action".to_owned(), json!(self.interaction.pattern().action()));
-        // Milliseconds: enough to order by, and what archives commonly keep.
-        event.insert("recorded".to_owned(), json!(format!("{:.3}", self.recorded)));
-        event.insert("outcome".to_owned(), json!(self.outcome().code()));
-        if let Some(description) = self.outcome_description() {
-            event.insert("outcomeDesc".to_owned(), json!(description));
-        }
-        event.insert("agent".to_owned(), Value::Array(agents::of(self, observer)));
-        event.insert("source".to_owned(), agents::source(observer));
-        event.insert("entity".to_owned(), Value::Array(entities::of(self)));
-        Value::Object(event)
+        r4::event(self, id)
     }
 
     /// How it ended (AUD-2).
@@ -360,7 +253,7 @@ impl Entry {
         match self.status {
             500.. => Outcome::Failed,
             100..400 if self.reason.is_none() => Outcome::Success,
-            0 if self.reason.is_none() => Outcome::Failed,
+            0 if self.reason.as_deref().is_none_or(|reason| reason == INTERRUPTED) => Outcome::Failed,
             _ => Outcome::Refused,
         }
     }
@@ -369,9 +262,12 @@ impl Entry {
         self.outcome() == Outcome::Success
     }
 
-    fn outcome_description(&self) -> Option<String> {
-        match &self.reason {
-            Some(reason) => Some(reason.to_string()),
+    pub(super) fn outcome_description(&self) -> Option<String> {
+        match self.reason.as_deref() {
+            Some(INTERRUPTED) => {
+                Some(format!("{INTERRUPTED}: sent to the backend, whether it was done is not known"))
+            }
+            Some(reason) => Some(reason.to_owned()),
             None if self.succeeded() => None,
             None if self.status == 0 => Some("no answer".to_owned()),
             None => Some(format!("HTTP status {}", self.status)),
@@ -404,23 +300,19 @@ impl Entry {
         named.all(|other| other == first).then_some(first)
     }
 
-    /// The profiles this event meets (AUD-3). BALP's profiles are for what succeeded.
-    fn profiles(&self) -> Vec<String> {
+    /// BALP's profiles that the event meets in R4 (AUD-3, AUD-5). Those of interactions are for what succeeded.
+    pub(super) fn profiles(&self) -> Vec<String> {
         let known = match self.interaction {
             Interaction::Known(kind) => !kind.is_conditional_write() && kind != Kind::Capabilities,
             Interaction::Transaction | Interaction::Unread => false,
         };
         let pattern = self.interaction.pattern();
         let whole = pattern == Pattern::Query || (self.resource.is_some() && self.id.is_some());
-        let mut profiles = Vec::new();
-        if let (true, Some(profile)) = (known && whole && self.succeeded(), pattern.profile()) {
-            let patient = if self.subject_patient().is_some() { "Patient" } else { "" };
-            profiles.push(format!("{}{patient}{profile}", codes::BALP_PROFILE));
-        }
-        if agents::has_user(self) && self.jti.is_some() {
-            profiles.push(format!("{}OAUTHaccessTokenUse.Minimal", codes::BALP_PROFILE));
-        }
-        profiles
+        let of_patient = if self.subject_patient().is_some() { "Patient" } else { "" };
+        let own = pattern.profile().filter(|_| known && whole && self.succeeded());
+        let own = own.map(|profile| format!("{}{of_patient}{profile}", codes::BALP_PROFILE));
+        let token = agents::profiles(self).map(|profile| format!("{}{profile}", codes::BALP_PROFILE));
+        own.into_iter().chain(token).collect()
     }
 }
 

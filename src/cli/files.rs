@@ -26,6 +26,11 @@ pub(super) fn settings(path: &Path) -> Result<(Settings, Vec<Complaint>), Failur
     config::load_to_serve(path).map_err(|complaints| mend(&complaints))
 }
 
+/// What a file says of audit events; the rest of it need not be in order.
+pub(super) fn audit(path: &Path) -> Result<config::Audit, Failure> {
+    config::load_audit(path).map_err(|complaints| mend(&complaints))
+}
+
 /// Logs warnings of a configuration; once there is a log.
 pub(super) fn warn(warnings: &[Complaint]) {
     for warning in warnings {

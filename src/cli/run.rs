@@ -18,7 +18,8 @@ use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
 use crate::shared::{Shared, SharedKey};
-use crate::telemetry::{self, IssuerFigures, LedgerFigures, Metrics, Reload, Traces};
+use crate::sink::{Sinks, Status};
+use crate::telemetry::{self, IssuerFigures, LedgerFigures, Metrics, Reload, SinkFigures, Traces};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
@@ -94,6 +95,7 @@ pub(super) struct Running {
     certificates: Option<Arc<CertificateStore>>,
     /// The same through reloads.
     lasting: Lasting,
+    sinks: Sinks,
     /// The key of links and nonces, as the first gateway was built with it.
     key: tokio::sync::watch::Receiver<SharedKey>,
     tasks: parking::Slot,
@@ -148,11 +150,12 @@ impl House {
         // A link that is sealed before the replicas' common key is known opens here only.
         shared.settled().await;
         let key = shared.key();
+        let sinks = Sinks::start(&settings.audit, Arc::clone(&ledger)).map_err(Failure::configuration)?;
         let lasting = Lasting { ledger, metrics, shared, traces };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let running =
-            Arc::new(Running { front, certificates, lasting, key, tasks: parking::Slot::default() });
+            Arc::new(Running { front, certificates, lasting, sinks, key, tasks: parking::Slot::default() });
         Ok(Self { running, sockets, admin, stop })
     }
 
@@ -190,6 +193,8 @@ impl House {
         if let Some(admin) = admin {
             let _ended = admin.await;
         }
+        // Events of the last requests are sent as far as time allows; the others at the next start.
+        running.sinks.stop().await;
         let closed = running.lasting.ledger.close().await.map_err(Failure::work);
         running.lasting.traces.close().await;
         closed?;
@@ -264,6 +269,7 @@ impl Running {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
+        let sinks = settings.audit.sinks.clone();
         let replaced =
             Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
@@ -276,6 +282,9 @@ impl Running {
             Ok(gateway) => {
                 if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
                     tracing::error!(%error, "shared state not reloaded; the old one stays in force");
+                }
+                if let Err(error) = self.sinks.replace(&sinks) {
+                    tracing::error!(%error, "audit sinks not reloaded; the old ones go on");
                 }
                 self.front.replace(gateway);
                 self.tend();
@@ -380,6 +389,15 @@ impl Readiness for Ready {
         if let Some(status) = lasting.shared.status() {
             lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
         }
+        let figures = self.0.sinks.status().into_iter().map(|sink| SinkFigures {
+            name: sink.name,
+            lag: sink.lag,
+            oldest: sink.oldest.unwrap_or_default(),
+            delivered: sink.delivered,
+            rejected: sink.rejected,
+            failures: sink.failures,
+        });
+        self.0.lasting.metrics.audit_sinks(&figures.collect::<Vec<_>>());
     }
 
     fn weaknesses(&self) -> Vec<Check> {
@@ -399,7 +417,18 @@ impl Readiness for Ready {
             Check { name: "issuer_keys", amiss: (!stale.is_empty()).then(|| stale.join("; ")) },
         ];
         let shared = shared.map(|status| Check { name: "shared_state", amiss: status.amiss });
-        always.into_iter().chain(tls).chain(shared).collect()
+        always.into_iter().chain(tls).chain(shared).chain(self.sinks()).collect()
+    }
+}
+
+impl Ready {
+    /// Sinks that are away: their events wait, and nothing is refused for it.
+    fn sinks(&self) -> Option<Check> {
+        let sinks = self.0.sinks.status();
+        let amiss = |sink: &Status| Some(format!("{}: {}", sink.name, sink.last_error.as_ref()?));
+        let away: Vec<String> = sinks.iter().filter_map(amiss).collect();
+        let amiss = (!away.is_empty()).then(|| away.join("; "));
+        (!sinks.is_empty()).then_some(Check { name: "audit_sinks", amiss })
     }
 }
 

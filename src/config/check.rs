@@ -16,6 +16,7 @@ mod seal;
 mod secret;
 mod server;
 mod shared;
+mod sink;
 mod unbuilt;
 mod web;
 
@@ -41,22 +42,31 @@ impl Settings {
     ///
     /// Everything that must be mended, in the order of the file.
     pub fn check(source: &Source, surroundings: &Surroundings) -> Checked {
-        let table = source.parse()?;
-        let shaped = shape(source, &table);
-        let file = File::deserialize(&shaped.fitting).map_err(|error| vec![unread(source, &error)])?;
-        let mut check = Check {
-            source,
-            surroundings,
-            writings: shaped.writings,
-            complaints: shaped.complaints,
-            warnings: Vec::new(),
-            files: Vec::new(),
-        };
+        let (mut check, file) = Check::begin(source, surroundings)?;
         let settings = check.settings(file);
         check.complaints.sort_by_key(|complaint| complaint.place);
         check.warnings.sort_by_key(|warning| warning.place);
         match settings {
             Some(settings) if check.complaints.is_empty() => Ok((settings, check.warnings)),
+            _ => Err(check.complaints),
+        }
+    }
+
+    /// Checks what a configuration file says of audit events, and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// What must be mended there, in the order of the file.
+    pub(super) fn check_audit(
+        source: &Source,
+        surroundings: &Surroundings,
+    ) -> Result<settings::Audit, Vec<Complaint>> {
+        let (mut check, file) = Check::begin(source, surroundings)?;
+        let _other_complaints = check.settings(file);
+        check.complaints.retain(Complaint::is_about_audit);
+        check.complaints.sort_by_key(|complaint| complaint.place);
+        match check.audit {
+            Some(audit) if check.complaints.is_empty() => Ok(audit),
             _ => Err(check.complaints),
         }
     }
@@ -82,6 +92,27 @@ struct Check<'a> {
     warnings: Vec<Complaint>,
     /// The files that were read.
     files: Vec<PathBuf>,
+    /// What was made of `[audit]`, which some need although the rest must be mended.
+    audit: Option<settings::Audit>,
+}
+
+impl<'a> Check<'a> {
+    /// The file as far as it fits its schema, and complaints about what does not.
+    fn begin(source: &'a Source, surroundings: &'a Surroundings) -> Result<(Self, File), Vec<Complaint>> {
+        let table = source.parse()?;
+        let shaped = shape(source, &table);
+        let file = File::deserialize(&shaped.fitting).map_err(|error| vec![unread(source, &error)])?;
+        let check = Check {
+            source,
+            surroundings,
+            writings: shaped.writings,
+            complaints: shaped.complaints,
+            warnings: Vec::new(),
+            files: Vec::new(),
+            audit: None,
+        };
+        Ok((check, file))
+    }
 }
 
 impl Check<'_> {
@@ -115,7 +146,8 @@ impl Check<'_> {
         };
         let rules = self.rules(written, profile, reader, &frame);
         let cors_origins = self.origins(file.cors.unwrap_or_default());
-        let audit = self.audit(file.audit.unwrap_or_default());
+        let audit = self.audit(file.audit.unwrap_or_default(), reader.version);
+        self.audit = Some(audit.clone());
         let listen = server.as_ref().map(|server| server.listen.as_slice()).unwrap_or_default();
         let admin = self.admin(file.admin.unwrap_or_default(), listen);
         let telemetry = self.telemetry(file.telemetry.unwrap_or_default());

@@ -52,6 +52,18 @@ pub enum Finding {
     },
 }
 
+impl Complaint {
+    /// Whether it is about a key of `[audit]`.
+    pub(super) fn is_about_audit(&self) -> bool {
+        match &self.finding {
+            Finding::Missing { key } | Finding::Unknown { key } | Finding::Value { key, .. } => {
+                key.strip_prefix("audit").is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+            }
+            Finding::Text(_) => false,
+        }
+    }
+}
+
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -12,8 +12,12 @@
 //! also notices a document that ends too early, so that a cut answer is never
 //! given a clean end (RESP-021 of the hostile catalogue). It does not check the
 //! document otherwise: it is for answers that need no check.
+//!
+//! On the way it notes the [`Patients`] that the document names, each before the
+//! bytes that name it are passed on.
 
 mod json;
+mod patients;
 mod xml;
 
 use std::ops::Range;
@@ -24,6 +28,8 @@ use bytes::Bytes;
 use crate::fhir::json::escape_into as escape_json_into;
 use crate::fhir::outline::{Edits, Format};
 use crate::fhir::xml::escape_into as escape_xml_into;
+
+pub use patients::{Grouping, Mention, Patients};
 
 /// Most bases one mapping can look for; one bit each.
 const BASES: usize = 64;
@@ -113,6 +119,21 @@ impl Mapping {
             Format::Xml => &self.xml,
         }
     }
+
+    /// What follows one of the bases and these words behind it.
+    fn below<'v>(&self, value: &'v [u8], words: &[u8]) -> Option<&'v [u8]> {
+        // The words are looked for first: they tell most values apart by one comparison.
+        self.from.iter().find_map(|pattern| {
+            let (base, rest) = value.split_at_checked(pattern.text.len())?;
+            let rest = rest.strip_prefix(words)?;
+            base.iter().enumerate().all(|(at, byte)| pattern.has(at, *byte)).then_some(rest)
+        })
+    }
+
+    /// The length of the longest base.
+    fn longest(&self) -> usize {
+        self.from.iter().map(|pattern| pattern.text.len()).max().unwrap_or(0)
+    }
 }
 
 impl Pattern {
@@ -185,18 +206,37 @@ pub fn is_uri(name: &str) -> bool {
     )
 }
 
-/// The edits that rewrite a whole body.
-pub fn edits(source: &[u8], format: Format, mapping: &Mapping, is_uri: IsUri) -> Result<Edits, Broken> {
+/// The edits that rewrite a whole body; notes the patients that it names.
+pub fn edits(
+    source: &[u8],
+    format: Format,
+    (mapping, is_uri): (&Mapping, IsUri),
+    patients: &mut Patients,
+) -> Result<Edits, Broken> {
     let mut scan = Scan::new(format);
-    let mut finds = Vec::new();
-    scan.chunk(source, 0, &Rule { mapping, is_uri }, &mut finds)?;
-    scan.finish()?;
+    let mut found = Found { ranges: Vec::new(), patients: std::mem::take(patients) };
+    let read = scan.chunk(source, 0, &Rule { mapping, is_uri }, &mut found).and_then(|()| scan.finish());
+    *patients = found.patients;
+    read?;
     let mut edits = Edits::new(format);
-    for find in finds {
+    for find in found.ranges {
         let (Ok(start), Ok(end)) = (usize::try_from(find.start), usize::try_from(find.end)) else { continue };
         edits.replace(start..end, mapping.target(format).to_vec());
     }
     Ok(edits)
+}
+
+/// The patients that a whole body names; of one that cannot be read, those that it names up to there.
+pub fn patients(source: &[u8], format: Format, mapping: &Mapping, grouping: Grouping) -> Vec<Mention> {
+    let mut patients = Patients::by(grouping);
+    look(source, format, mapping, &mut patients);
+    patients.take()
+}
+
+/// Notes the patients that a whole body names, as [`patients`] does.
+pub fn look(source: &[u8], format: Format, mapping: &Mapping, patients: &mut Patients) {
+    // Whoever needs to know whether it can be read has read it.
+    drop(edits(source, format, (mapping, |_| false), patients));
 }
 
 /// Rewrites a body as it streams by.
@@ -209,9 +249,10 @@ pub struct Rewriter {
     /// Bytes read so far.
     offset: u64,
     /// What was read but not passed on: the beginning of a value that may begin
-    /// with a base. Bounded by the length of the bases, however they are escaped.
+    /// with a base or name a patient. Bounded by the length of the bases and of an
+    /// id, however they are escaped.
     held: Vec<u8>,
-    finds: Vec<Range<u64>>,
+    found: Found,
     broken: Option<Broken>,
 }
 
@@ -225,9 +266,24 @@ impl Rewriter {
             is_uri,
             offset: 0,
             held: Vec::new(),
-            finds: Vec::new(),
+            found: Found::default(),
             broken: None,
         }
+    }
+
+    /// Begins a file of resources, one after the other (NDJSON): nothing is rewritten, the patients are noted.
+    pub fn of_lines(mapping: Arc<Mapping>) -> Self {
+        Self { scan: Scan::Json(json::Scan::of_many()), ..Self::new(Format::Json, mapping, |_| false) }
+    }
+
+    /// The patients that are named in what was handed on.
+    pub fn patients(&mut self) -> &mut Patients {
+        &mut self.found.patients
+    }
+
+    /// How many bytes were taken and not handed on.
+    pub fn held(&self) -> usize {
+        self.held.len()
     }
 
     /// Takes the next chunk and hands on what is decided, in order. Untouched
@@ -237,16 +293,16 @@ impl Rewriter {
         if let Some(broken) = self.broken {
             return Err(broken);
         }
-        self.finds.clear();
+        self.found.ranges.clear();
         let rule = Rule { mapping: &self.mapping, is_uri: self.is_uri };
-        if let Err(broken) = self.scan.chunk(&chunk, self.offset, &rule, &mut self.finds) {
+        if let Err(broken) = self.scan.chunk(&chunk, self.offset, &rule, &mut self.found) {
             self.broken = Some(broken);
             return Err(broken);
         }
         let window = Window { held: Bytes::from(std::mem::take(&mut self.held)), chunk, at: self.offset };
         let mut from = window.start();
         let until = self.scan.undecided().unwrap_or_else(|| window.end());
-        for find in &self.finds {
+        for find in &self.found.ranges {
             window.emit(from..find.start, out);
             out(self.mapping.target(self.format).clone());
             from = find.end;
@@ -307,6 +363,14 @@ struct Rule<'m> {
     is_uri: IsUri,
 }
 
+/// What was found.
+#[derive(Debug, Default)]
+struct Found {
+    /// Where a base stands.
+    ranges: Vec<Range<u64>>,
+    patients: Patients,
+}
+
 /// Finds the values that begin with a base, chunk by chunk.
 #[derive(Debug)]
 enum Scan {
@@ -322,16 +386,10 @@ impl Scan {
         }
     }
 
-    fn chunk(
-        &mut self,
-        bytes: &[u8],
-        offset: u64,
-        rule: &Rule<'_>,
-        finds: &mut Vec<Range<u64>>,
-    ) -> Result<(), Broken> {
+    fn chunk(&mut self, bytes: &[u8], offset: u64, rule: &Rule<'_>, found: &mut Found) -> Result<(), Broken> {
         match self {
-            Self::Json(scan) => scan.chunk(bytes, offset, rule, finds),
-            Self::Xml(scan) => scan.chunk(bytes, offset, rule, finds),
+            Self::Json(scan) => scan.chunk(bytes, offset, rule, found),
+            Self::Xml(scan) => scan.chunk(bytes, offset, rule, found),
         }
     }
 
@@ -447,7 +505,7 @@ mod tests {
     }
 
     fn whole(text: &str, format: Format) -> Result<String, Broken> {
-        let edits = edits(text.as_bytes(), format, &mapping(), is_uri)?;
+        let edits = edits(text.as_bytes(), format, (&mapping(), is_uri), &mut Patients::default())?;
         Ok(String::from_utf8(edits.apply(text.as_bytes())).unwrap())
     }
 
@@ -462,7 +520,8 @@ mod tests {
             rewriter.push(chunk, &mut |bytes| out.extend_from_slice(&bytes))?;
             at = cut;
         }
-        assert!(rewriter.held.len() < 400, "holds {} bytes", rewriter.held.len());
+        let most = 16 * (mapping().longest() + 128);
+        assert!(rewriter.held() <= most, "holds {} bytes", rewriter.held());
         rewriter.finish().map(|()| out)
     }
 

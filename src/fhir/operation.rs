@@ -129,6 +129,29 @@ impl OperationTable {
     }
 }
 
+/// Whether an operation is known to change nothing that is stored, `$document` aside when it is asked to store what it
+/// makes. Of any other nobody knows. An export leaves files behind, and no record changed.
+#[must_use]
+pub fn only_reads(name: &str) -> bool {
+    matches!(
+        name,
+        "$docref"
+            | "$document"
+            | "$everything"
+            | "$expand"
+            | "$export"
+            | "$lastn"
+            | "$lookup"
+            | "$match"
+            | "$meta"
+            | "$subsumes"
+            | "$translate"
+            | "$validate"
+            | "$validate-code"
+            | "$versions"
+    )
+}
+
 fn speaks_of(types: OnTypes, on: Option<ResourceType>) -> bool {
     match (types, on) {
         (OnTypes::Any, _) | (_, None) => true,
@@ -251,6 +274,16 @@ mod tests {
             let on = on.and_then(|name| FhirVersion::R4.resource_type(name));
             assert_eq!(table.row(name, level, on).is_some(), known, "{name} at {level} level of {on:?}");
         }
+    }
+
+    /// What is not known to only read may change anything.
+    #[test]
+    fn operations_that_only_read() {
+        for row in OperationTable::delivered().rows() {
+            let changes = matches!(row.name.as_str(), "$meta-add" | "$meta-delete");
+            assert_eq!(only_reads(&row.name), !changes, "{}", row.name);
+        }
+        assert!(!only_reads("$graphql") && !only_reads("$process-message") && !only_reads("everything"));
     }
 
     /// Contract §6: `[[operation]]` adds or changes a row.

@@ -1,5 +1,10 @@
 //! What is written down of one request while it takes its path.
+//!
+//! An attempt that succeeded is one event for each patient that it disclosed or changed, or one event when there is none
+//! (AUD-7, AUD-8); a refused one is one event, about nobody whom only the request named (AUD-9). Each entry of a batch is
+//! an attempt of its own, and the bundle another, about those whom no entry names.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,11 +13,14 @@ use http::StatusCode;
 use http::request::Parts;
 use jiff::Timestamp;
 
+use super::evidence;
 use super::route::{Passage, Question};
 use super::watch::{Told, Watch};
-use crate::audit::{Entry, Interaction};
+use crate::audit::{Entry, Interaction, Outcome};
+use crate::fhir::links::Mention;
 use crate::fhir::outline::{Limits, Outline};
 use crate::fhir::{BundleAction, FhirRequest, Format, Kind};
+use crate::ledger::Intent;
 use crate::policy::{EntryDuty, EntryRefusal};
 use crate::reject::Rejection;
 use crate::release::Answer;
@@ -25,6 +33,10 @@ pub struct Record {
     bundle: Vec<Entry>,
     /// Places in `bundle` of the entries that were sent on, in order.
     forwarded: Vec<usize>,
+    /// Whom the request changes something about, and whom its answer names.
+    patients: Vec<Mention>,
+    /// What was announced and has not ended.
+    intent: Option<Intent>,
     peer: IpAddr,
     kind: Option<Kind>,
     watch: Arc<Watch>,
@@ -46,6 +58,8 @@ impl Record {
             own: Entry::open(observer, request_id, (now, &peer.to_string()), (head.method.as_str(), target)),
             bundle: Vec::new(),
             forwarded: Vec::new(),
+            patients: Vec::new(),
+            intent: None,
             peer,
             kind: None,
             watch: Arc::clone(watch),
@@ -74,6 +88,7 @@ impl Record {
         self.own.issuer = grant.issuer().map(str::to_owned);
         self.own.fhir_user = grant.fhir_user().map(ToString::to_string);
         self.own.jti = grant.jti().map(str::to_owned);
+        evidence::of_token(&mut self.own, grant);
     }
 
     /// The answer brings this nonce for the client's next proof; nobody writes it down.
@@ -99,7 +114,34 @@ impl Record {
         if passage.action() == Some(BundleAction::Transaction) {
             self.own.interaction = Interaction::Transaction;
         }
+        self.patients.clone_from(&passage.written);
         self.entries_of(&passage.entries, &passage.duties.entries);
+    }
+
+    /// The answer names these patients.
+    pub fn discloses(&mut self, patients: Vec<Mention>) {
+        if self.patients.is_empty() {
+            self.patients = patients;
+        } else {
+            self.patients.extend(patients);
+        }
+    }
+
+    /// What is announced before something is sent that may change what is stored: the request, about the first patient
+    /// whom it concerns.
+    #[must_use]
+    pub fn announcement(&self) -> Entry {
+        self.patients.first().map_or_else(|| self.own.clone(), |patient| self.own.of_patient(&patient.id))
+    }
+
+    /// It was announced.
+    pub fn announced(&mut self, intent: Intent) {
+        self.intent = Some(intent);
+    }
+
+    /// What was announced, for its end to be recorded.
+    pub fn take_intent(&mut self) -> Option<Intent> {
+        self.intent.take()
     }
 
     /// The entries of a batch or transaction, each an interaction of its own.
@@ -137,16 +179,9 @@ impl Record {
 
     /// The backend answered: what a write made, and how each entry ended.
     pub fn answer(&mut self, answer: &Answer) {
-        if self.kind == Some(Kind::Create) {
+        if self.kind.is_some_and(|kind| kind.writes()) && answer.status.is_success() {
             let location = answer.headers.get("location").and_then(|url| url.to_str().ok()).unwrap_or("");
-            let mut segments = location.trim_end_matches('/').rsplit('/');
-            let last = segments.next();
-            let (id, version) = match segments.next() {
-                Some("_history") => (segments.next(), last),
-                _ => (last, None),
-            };
-            self.own.id = id.filter(|id| crate::fhir::is_id(id)).map(str::to_owned);
-            self.own.version = version.map(str::to_owned);
+            made(&mut self.own, location);
         }
         if self.bundle.is_empty() {
             return;
@@ -157,10 +192,13 @@ impl Record {
         let outline = format.and_then(|format| Outline::read(&answer.body, format, limits).ok());
         let Some(bundle) = outline.as_ref().and_then(Outline::bundle) else { return };
         for (entry, index) in bundle.entries.iter().zip(&self.forwarded) {
-            let status = entry.response.as_ref().and_then(|response| response.status.as_ref());
-            let status = status.and_then(|status| status.text.get(..3)?.parse().ok());
-            if let (Some(recorded), Some(status)) = (self.bundle.get_mut(*index), status) {
-                recorded.answered(status);
+            let Some(response) = entry.response.as_deref() else { continue };
+            let status = response.status.as_ref().and_then(|status| status.text.get(..3)?.parse().ok());
+            let (Some(recorded), Some(status)) = (self.bundle.get_mut(*index), status) else { continue };
+            recorded.answered(status);
+            let writes = matches!(recorded.interaction, Interaction::Known(kind) if kind.writes());
+            if let Some(location) = response.location.as_ref().filter(|_| writes && status < 300) {
+                made(recorded, &location.text);
             }
         }
     }
@@ -181,10 +219,47 @@ impl Record {
         self.reason = Some((rejection.reason_id(), rejection.detail()));
     }
 
-    /// What is written down.
+    /// The event of the request, patient aside.
     #[must_use]
-    pub fn entries(&self) -> Vec<Entry> {
-        std::iter::once(&self.own).chain(&self.bundle).cloned().collect()
+    pub fn own(&self) -> &Entry {
+        &self.own
+    }
+
+    /// The only event there is, when there is one: mostly.
+    pub fn only(&mut self) -> Option<&Entry> {
+        if !self.bundle.is_empty() || self.patients.len() > 1 {
+            return None;
+        }
+        if succeeded(&self.own) {
+            self.own.about = self.patients.pop().map(|patient| patient.id);
+        }
+        Some(&self.own)
+    }
+
+    /// All events, each an entry and the patient it is about, if there is one: the request's own first, then those of its
+    /// bundle in their order; patients in the order they were first mentioned.
+    #[must_use]
+    pub fn events(&self) -> Vec<(&Entry, Option<&str>)> {
+        let mut about: Vec<Vec<&str>> = vec![Vec::new(); self.bundle.len() + 1];
+        for patient in &self.patients {
+            let place = patient.entry.map_or(0, |entry| entry.saturating_add(1));
+            // Whoever is named where no entry of the request stands is named by the bundle.
+            let place = if place < about.len() { place } else { 0 };
+            about.get_mut(place).into_iter().for_each(|about| about.push(&patient.id));
+        }
+        let mut events = Vec::with_capacity(self.patients.len() + about.len());
+        for (entry, patients) in std::iter::once(&self.own).chain(&self.bundle).zip(about) {
+            let before = events.len();
+            if succeeded(entry) {
+                let mut known = HashSet::with_capacity(patients.len());
+                let first = patients.into_iter().filter(|patient| known.insert(*patient));
+                events.extend(first.map(|patient| (entry, Some(patient))));
+            }
+            if events.len() == before {
+                events.push((entry, None));
+            }
+        }
+        events
     }
 
     /// The interaction's name, for logs and metrics.
@@ -232,5 +307,100 @@ impl Record {
     #[must_use]
     pub fn watch(&self) -> &Arc<Watch> {
         &self.watch
+    }
+}
+
+fn succeeded(entry: &Entry) -> bool {
+    entry.outcome() == Outcome::Success
+}
+
+/// Id and version of what a write made, by its address (AUD-6).
+fn made(entry: &mut Entry, location: &str) {
+    let mut segments = location.trim_end_matches('/').rsplit('/');
+    let last = segments.next();
+    let (id, version) = match segments.next() {
+        Some("_history") => (segments.next(), last),
+        _ => (last, None),
+    };
+    if let Some(id) = id.filter(|id| crate::fhir::is_id(id)) {
+        entry.id = Some(id.to_owned());
+        entry.version = version.map(str::to_owned);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(status: u16, bundle: &[u16], patients: &[(&str, Option<usize>)]) -> Record {
+        let (head, ()) = http::Request::new(()).into_parts();
+        let now: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
+        let watch = Watch::open(&crate::telemetry::Traces::off(), &head, "");
+        let origin = ([192, 0, 2, 7].into(), now);
+        let mut record = Record::open(&"https://fhir.example/fhir".into(), "r-1", (&head, &watch), origin);
+        record.own.answered(status);
+        for (index, status) in bundle.iter().enumerate() {
+            let mut entry = record.own.entry(index, "GET", "Patient");
+            entry.answered(*status);
+            record.bundle.push(entry);
+        }
+        let mention = |(id, entry): &(&str, _)| Mention { id: (*id).to_owned(), entry: *entry };
+        record.discloses(patients.iter().map(mention).collect());
+        record
+    }
+
+    /// AUD-7 … AUD-9: an event for each patient of an attempt that succeeded, one for any other.
+    #[test]
+    fn aud_7_events_by_patient() {
+        type Case = (u16, &'static [u16], &'static [(&'static str, Option<usize>)], &'static str);
+        let table: &[Case] = &[
+            (200, &[], &[], "own -"),
+            (200, &[], &[("a", None)], "own a"),
+            (200, &[], &[("b", None), ("a", None), ("b", None)], "own b, own a"),
+            (404, &[], &[("a", None)], "own -"),
+            (503, &[], &[("a", None), ("b", None)], "own -"),
+            (
+                200,
+                &[200, 404, 201],
+                &[("a", Some(0)), ("b", Some(1)), ("b", Some(2)), ("a", Some(0))],
+                "own -, 0 a, 1 -, 2 b",
+            ),
+            (200, &[200], &[("a", Some(0)), ("b", Some(0)), ("c", None)], "own c, 0 a, 0 b"),
+            (200, &[200], &[("a", Some(7))], "own a, 0 -"),
+            (503, &[503, 503], &[("a", Some(0))], "own -, 0 -, 1 -"),
+        ];
+        let name = |entry: &Entry, about: Option<&str>| {
+            let place = entry.batch_entry.map_or("own".to_owned(), |at| at.to_string());
+            format!("{place} {}", about.unwrap_or("-"))
+        };
+        for (status, bundle, patients, expected) in table {
+            let mut record = record(*status, bundle, patients);
+            let got: Vec<_> = record.events().into_iter().map(|(entry, about)| name(entry, about)).collect();
+            assert_eq!(got.join(", "), *expected, "{status} {bundle:?} {patients:?}");
+            if let Some(only) = record.only() {
+                assert_eq!(name(only, only.about.as_deref()), *expected);
+            }
+        }
+    }
+
+    /// AUD-6: what a write made, by where it says that it is.
+    #[test]
+    fn aud_6_locations() {
+        let table = [
+            ("https://gw.test/fhir/Patient/p1/_history/3", Some("p1"), Some("3")),
+            ("Patient/p1", Some("p1"), None),
+            ("https://gw.test/fhir/Patient/p1/", Some("p1"), None),
+            ("", None, None),
+            ("Patient/no id/_history/3", None, None),
+        ];
+        for (location, id, version) in table {
+            let mut record = record(201, &[], &[]);
+            made(&mut record.own, location);
+            assert_eq!(
+                (record.own.id.as_deref(), record.own.version.as_deref()),
+                (id, version),
+                "{location}"
+            );
+        }
     }
 }

@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 use jiff::Timestamp;
 
-use crate::fhir::links::{BadBase, Mapping};
+use super::concerned::{self, Effect};
+use crate::fhir::links::{BadBase, Mapping, Mention};
 use crate::fhir::{
     Asked, Body, BundleAction, FhirRequest, FhirVersion, Format, Kind, Reading, SearchQuery, Target,
     Unreadable, Wanted,
@@ -96,6 +97,10 @@ pub struct Passage {
     pub entries: Vec<Result<FhirRequest, Unreadable>>,
     /// What the backend was asked on the way.
     pub facts: Facts,
+    /// What it may do to what is stored.
+    pub effect: Effect,
+    /// Whom that concerns, as far as it is known before it leaves.
+    pub written: Vec<Mention>,
     /// The client's own target below the base, a form's parameters included.
     pub own: String,
     unless: Unless,
@@ -265,6 +270,11 @@ impl Route {
         };
         let needs = permit.needs().to_vec();
         let (outbound, duties) = rewrite::confine(request, permit, self.bases());
+        let effect = Effect::of(request, &needs, &duties);
+        let written = match effect {
+            Effect::Changes => concerned::written(request, &duties, (facts, &self.mapping)),
+            Effect::Reads => Vec::new(),
+        };
         let asked = request.asked();
         let (entries, action) = match request.body() {
             Body::Bundle(bundle) => (bundle.entries.clone(), Some(bundle.action)),
@@ -278,6 +288,8 @@ impl Route {
             needs,
             entries,
             facts: facts.clone(),
+            effect,
+            written,
             own: self.own(request),
             unless: Unless {
                 none_match: asked.conditions().if_none_match.clone(),
@@ -326,6 +338,9 @@ impl Route {
             needs,
             entries: Vec::new(),
             facts: Facts::default(),
+            // An export may be given up by a link to it.
+            effect: if *asked_as == Method::GET { Effect::Reads } else { Effect::Changes },
+            written: Vec::new(),
             own: link.target.clone(),
             unless: Unless::default(),
             kind,

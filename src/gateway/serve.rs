@@ -2,6 +2,7 @@
 
 mod caller;
 mod inquire;
+mod pass_on;
 mod send;
 
 use std::sync::Arc;
@@ -17,17 +18,19 @@ use hyper::body::Incoming;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-use super::access::{Access, Errand};
+use super::access::Access;
 use super::body::ResponseBody;
+use super::concerned::Effect;
 use super::documents::{Documents, Freshness, Place};
 use super::fields::{self, Content};
 use super::record::Record;
-use super::route::{Passage, Question, Route, Step, is_uri};
+use super::recorder::{Recorder, Unrecorded};
+use super::route::{Question, Route, Step};
 use super::watch::{Told, Watch};
-use crate::config::{BackendCredentials, Keys, OnAuditFailure, Rate, Settings};
+use crate::config::{BackendCredentials, Keys, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
-use crate::fhir::links::{BadBase, Rewriter};
+use crate::fhir::links::BadBase;
 use crate::fhir::{Format, Kind};
 use crate::issuer::{IssuerError, Issuers};
 use crate::ledger::Ledger;
@@ -35,11 +38,11 @@ use crate::listener::{Connection, Refusal, Service};
 use crate::oauth::CallError;
 use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
-use crate::release::{self, Answer, Credentials, Opening};
+use crate::release::{self, Credentials};
 use crate::shared::{Shared, SharedKey, Turn};
 use crate::telemetry::{Asking, Metrics, RequestId, Traces};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
-use crate::upstream::{Unfit, Upstream, UpstreamBody, UpstreamError, UpstreamSetup, collect};
+use crate::upstream::{Unfit, Upstream, UpstreamError, UpstreamSetup, collect};
 
 /// Most times that a decision may ask for more facts: the Binary of a document of a patient is three.
 const ROUNDS: usize = 6;
@@ -66,6 +69,7 @@ pub struct Gateway {
     /// The public base, as audit events name it.
     observer: Arc<str>,
     lasting: Lasting,
+    recorder: Recorder,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
     /// Why the backend could not be asked the last time, if it could not.
@@ -150,6 +154,7 @@ impl Gateway {
             origin,
             nonces: Arc::clone(&keys.nonce),
             observer: Arc::from(settings.rules.public_base.as_str()),
+            recorder: Recorder::new(&lasting.ledger, &lasting.metrics, settings.audit.on_failure),
             settings,
             lasting: lasting.clone(),
             contexts: moka::future::Cache::builder()
@@ -203,7 +208,7 @@ impl Gateway {
     ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
-        let watch = Watch::open(&self.lasting.traces, &head, connection);
+        let watch = Watch::open(&self.lasting.traces, &head, connection.tls_version());
         let raw = raw_target(&head);
         if let Some(response) = self.public(&head, raw).await {
             let response = self.finish(response, &head, request_id.as_str(), Content::Plain);
@@ -234,7 +239,7 @@ impl Gateway {
         };
         let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
         let request_id = RequestId::fresh();
-        let watch = Watch::open(&self.lasting.traces, &head, connection);
+        let watch = Watch::open(&self.lasting.traces, &head, connection.tls_version());
         let origin = (connection.peer.ip(), now);
         let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = self.refused(&rejection, "", &head, &mut record);
@@ -250,8 +255,11 @@ impl Gateway {
         mut record: Record,
     ) -> Response<ResponseBody> {
         record.status(answered.response.status());
-        if let Some(failed) = self.seal(&record).await {
-            answered = self.refused(&failed, raw, head, &mut record);
+        match self.recorder.conclude(&mut record).await {
+            Ok(()) => answered.response.body_mut().disclose(&self.recorder, || record.own().clone()),
+            Err(Unrecorded) => {
+                answered = self.refused(&Rejection::AuditUnavailable, raw, head, &mut record);
+            }
         }
         if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
             answered.response.headers_mut().insert("dpop-nonce", nonce);
@@ -321,26 +329,21 @@ impl Gateway {
         let body = self.read(&question, body, record).await?;
         let passage = self.pass(question, body, &caller, (head, record)).await?;
         record.passing(&passage);
-        self.recordable()?;
+        self.recorder.ready().map_err(|Unrecorded| Rejection::AuditUnavailable)?;
         let Some(outbound) = &passage.outbound else {
             let released = release::refused_batch(&passage.duties, &self.route.terms(&passage, now));
             return Ok(whole(released.into_parts(), Content::Plain));
         };
         let errand = self.errand(head, Some(grant), record);
+        if passage.effect == Effect::Changes {
+            let announced = self.recorder.announce(record).await;
+            announced.map_err(|Unrecorded| Rejection::AuditUnavailable)?;
+        }
         if let Some(union) = release::Union::of(&passage.duties) {
             return self.unite(union, &passage, (&errand, record)).await;
         }
         let response = self.send(outbound, (&errand, Asking::Request)).await?;
         self.check(response, passage, (&errand, record)).await
-    }
-
-    /// Nothing is sent on while it is known that it could not be recorded; the ledger looks for itself whether it can.
-    fn recordable(&self) -> Result<(), Rejection> {
-        let refuses = self.settings.audit.on_failure == OnAuditFailure::Refuse;
-        if refuses && self.lasting.ledger.status().last_error.is_some() {
-            return Err(Rejection::AuditUnavailable);
-        }
-        Ok(())
     }
 
     /// What this replica lets pass alone is counted with what the others do, as far as the count can be had.
@@ -379,43 +382,6 @@ impl Gateway {
             Err(Unfit::TooLarge(limit)) => Err(Rejection::BodyTooLarge { limit }),
             Err(Unfit::Broken(_) | Unfit::TooSlow) => Err(Rejection::BodyBroken),
         }
-    }
-
-    /// Holds the backend's answer against the duties, or lets it pass where they allow it.
-    async fn check(
-        &self,
-        response: Response<UpstreamBody>,
-        mut passage: Passage,
-        (errand, record): (&Errand, &mut Record),
-    ) -> Result<Answered, Rejection> {
-        let (head, body) = response.into_parts();
-        let terms = self.route.terms(&passage, record.now());
-        let opening = release::open(head.status, &head.headers, &passage.duties, &terms);
-        // A body that has ended already is looked at like any that is here whole: an empty answer is none (RESP-2).
-        let opening = opening.map_err(Rejection::Withheld)?;
-        if let (Opening::Stream { status, headers, format }, false) = (opening, body.is_end_stream()) {
-            let rewriter = format.map(|format| Rewriter::new(format, self.route.mapping().clone(), is_uri));
-            let mut response = Response::new(ResponseBody::passing(body, rewriter));
-            *response.status_mut() = status;
-            *response.headers_mut() = headers;
-            return Ok(Answered { response, content: Content::Plain });
-        }
-        let limit = if head.status.is_success() {
-            self.settings.limits.checked_answer_bytes
-        } else {
-            FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
-        };
-        let body = self.whole_body(body, limit, errand).await?;
-        let answer = Answer { status: head.status, headers: head.headers, body };
-        record.answer(&answer);
-        let questions = release::questions(&answer, &passage.duties, &terms);
-        if !questions.is_empty() {
-            self.gather(questions, errand, &mut passage.facts).await?;
-        }
-        let terms = self.route.terms(&passage, record.now());
-        let released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
-        let content = if released.altered() { Content::Altered } else { Content::Plain };
-        Ok(whole(released.into_parts(), content))
     }
 
     /// The backend's CapabilityStatement, made true of this gateway (DISC-17 … DISC-19).
@@ -485,26 +451,6 @@ impl Gateway {
             Format::Xml => capability::xml(&body, &truth),
         };
         statement.map(Bytes::from).map_err(|_| wrong())
-    }
-
-    /// Writes down what happened; gives back the refusal that takes its place when that cannot be done.
-    async fn seal(&self, record: &Record) -> Option<Rejection> {
-        let entries = record.entries();
-        let events = entries.len();
-        let watch = record.watch();
-        let step = watch.trace().step("record audit");
-        let (recorded, waited) = watch.audit(&step, self.lasting.ledger.record(&entries)).await;
-        let Err(error) = recorded else {
-            self.lasting.metrics.audit_recorded(events, waited);
-            return None;
-        };
-        self.lasting.metrics.audit_failed(events);
-        let trace_id = watch.trace().id();
-        tracing::error!(request_id = record.request_id(), trace_id, cause = %error, "audit event not recorded");
-        match self.settings.audit.on_failure {
-            OnAuditFailure::Continue => None,
-            OnAuditFailure::Refuse => Some(Rejection::AuditUnavailable),
-        }
     }
 
     /// Tells those who look after the gateway.

@@ -13,7 +13,6 @@ use http_body::Body as _;
 
 use super::body::ResponseBody;
 use crate::config::Settings;
-use crate::listener::Connection;
 use crate::telemetry::{Answered, Facts, Metrics, Step, Trace, Traces, known};
 
 /// One request under way. Shared by all that wait for somebody on its behalf.
@@ -57,15 +56,15 @@ impl<'t> Told<'t> {
 }
 
 impl Watch {
-    /// A request has arrived.
+    /// A request has arrived, by this version of TLS.
     #[must_use]
-    pub fn open(traces: &Traces, head: &Parts, connection: &Connection) -> Arc<Self> {
+    pub fn open(traces: &Traces, head: &Parts, tls: &'static str) -> Arc<Self> {
         Arc::new(Self {
             started: Instant::now(),
             backend: AtomicU64::new(0),
             audit: AtomicU64::new(0),
             method: known(&head.method),
-            tls: connection.tls.as_ref().map_or("", |tls| tls.version_number()),
+            tls,
             trace: traces.request(&head.method, &head.headers),
         })
     }

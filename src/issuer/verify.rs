@@ -225,7 +225,8 @@ impl Issuers {
             Validation::Jwt => {
                 let jws = Jws::read(token)?;
                 let keys = checked(server, &jws).await?;
-                let claims = VerifiedClaims::from_jwt(jws.unverified(), &server.requirements)?;
+                let claims =
+                    VerifiedClaims::from_jwt(jws.unverified(), &server.requirements)?.of_token(digest);
                 self.keep(&question, Some(keys), claims.clone()).await;
                 Ok(claims)
             }
@@ -234,6 +235,7 @@ impl Issuers {
                 let keys = checked(server, &jws).await?;
                 let answer = server.introspect((token, digest), now).await?;
                 let claims = VerifiedClaims::from_both(jws.unverified(), &answer, &server.requirements);
+                let claims = claims.map(|claims| claims.of_token(digest));
                 self.answered(&question, Some(keys), claims).await
             }
         }
@@ -243,6 +245,7 @@ impl Issuers {
         let Question { server, token, digest, now } = question;
         let answer = server.introspect((token, digest), now).await?;
         let claims = VerifiedClaims::from_introspection(&answer, &question.server.requirements);
+        let claims = claims.map(|claims| claims.of_token(digest));
         self.answered(&question, None, claims).await
     }
 

@@ -1,6 +1,7 @@
 //! One record: what is kept, what it is found by, and its link in the chain.
 
 use std::fmt;
+use std::str::FromStr;
 
 use aws_lc_rs::digest::{Context, SHA256};
 
@@ -39,6 +40,23 @@ impl fmt::Display for Hash {
     }
 }
 
+/// Why a text is no [`Hash`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a hash has 64 hexadecimal digits")]
+pub struct NoHash;
+
+impl FromStr for Hash {
+    type Err = NoHash;
+
+    fn from_str(text: &str) -> Result<Self, NoHash> {
+        let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(NoHash) };
+        let digit = |byte: u8| char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+        let byte = |[high, low]: &[u8; 2]| Some(digit(*high)? << 4 | digit(*low)?);
+        let bytes: Option<Vec<u8>> = pairs.iter().map(byte).collect();
+        bytes.as_deref().and_then(Self::from_slice).ok_or(NoHash)
+    }
+}
+
 impl fmt::Debug for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Hash({self})")
@@ -65,6 +83,13 @@ impl Fact {
             user: entry.subject.clone(),
             client: entry.client.clone(),
         }
+    }
+}
+
+impl Fact {
+    /// What it is found by.
+    pub(super) fn found_by(&self) -> (i64, [Option<&str>; 3]) {
+        (self.recorded, [&self.patient, &self.user, &self.client].map(Option::as_deref))
     }
 }
 

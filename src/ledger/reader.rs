@@ -48,8 +48,8 @@ impl Filter {
 
 /// Reads a folder of events.
 pub struct Reader {
-    path: PathBuf,
-    connection: Option<Connection>,
+    pub(super) path: PathBuf,
+    pub(super) connection: Option<Connection>,
 }
 
 impl Reader {

@@ -51,6 +51,38 @@ pub(super) struct Applied {
     pub(super) head: u64,
 }
 
+/// Keeps nothing.
+#[derive(Debug, Default)]
+pub(super) struct Discard {
+    head: u64,
+    intents: u64,
+}
+
+impl Spool for Discard {
+    fn apply(&mut self, jobs: &[&Job]) -> Result<Applied, LedgerError> {
+        let mut done = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            done.push(match job {
+                Job::Delivered { .. } => Done::Noted,
+                Job::Intend(_) => {
+                    self.intents = self.intents.saturating_add(1);
+                    Done::Intended(self.intents)
+                }
+                Job::Record { facts, .. } => {
+                    let events = u64::try_from(facts.len()).unwrap_or(0);
+                    self.head = self.head.saturating_add(events);
+                    Done::Noted
+                }
+            });
+        }
+        Ok(Applied { done, head: self.head })
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
+}
+
 /// The file in a folder.
 pub(super) fn file(folder: &Path) -> PathBuf {
     folder.join("audit.db")
@@ -112,7 +144,7 @@ impl Store {
             .into_iter()
             .filter_map(|(id, kept)| {
                 let mut entry = Entry::read(&kept).ok()?;
-                (entry.status, entry.reason) = (0, Some("interrupted".into()));
+                entry.interrupted();
                 Some(Job::Record { facts: vec![Fact::of(&entry)], intent: u64::try_from(id).ok() })
             })
             .collect();

@@ -315,3 +315,41 @@ async fn a_gone_waiter_loses_nothing() {
     ledger.close().await.unwrap();
     assert_eq!(read(&folder.path).iter().map(id).collect::<Vec<_>>(), ["a"]);
 }
+
+/// A hash is read as it is written; anything else is none.
+#[test]
+fn hashes_are_read() {
+    let hash = super::Hash::of(super::Hash::NONE, 1, b"x");
+    assert_eq!(hash.to_string().parse(), Ok(hash));
+    let text = hash.to_string();
+    for wrong in ["", &text[1..], &format!("{text}00"), &text.replace(|c: char| c.is_ascii_digit(), "g")] {
+        assert!(wrong.parse::<super::Hash>().is_err(), "{wrong}");
+    }
+}
+
+/// Benchmarks get a ledger that answers like any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn discarding_counts_and_forgets() {
+    let ledger = Ledger::discarding().unwrap();
+    ledger.record(&[entry("a"), entry("b")]).await.unwrap();
+    let intent = ledger.intend(&entry("c")).await.unwrap();
+    ledger.conclude(intent, &[entry("c")]).await.unwrap();
+    assert_eq!(*ledger.head().borrow(), 3);
+    ledger.close().await.unwrap();
+}
+
+/// What was recorded verifies; what was changed afterwards is named.
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_found() {
+    let folder = Folder::new();
+    let ledger = Ledger::open(&folder.settings()).unwrap();
+    ledger.record(&[entry("a"), entry("b"), entry("c")]).await.unwrap();
+    ledger.close().await.unwrap();
+    let reader = Reader::open(&folder.path).unwrap();
+    let sound = reader.verify(&[], &mut |_| {}).unwrap();
+    assert_eq!((sound.first, sound.last, sound.events, sound.faults.len()), (1, 3, 3, 0));
+    assert!(reader.verify(&[(3, sound.hash)], &mut |_| {}).unwrap().faults.is_empty());
+    for known in [(3, super::Hash::NONE), (4, sound.hash)] {
+        assert_eq!(reader.verify(&[known], &mut |_| {}).unwrap().faults[0].sequence, known.0);
+    }
+}

@@ -89,6 +89,12 @@ impl TlsSession {
 }
 
 impl Connection {
+    /// The version of TLS, such as `1.3`; empty without TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> &'static str {
+        self.tls.as_ref().map_or("", TlsSession::version_number)
+    }
+
     fn over<'a>(&'a self) -> Over<'a> {
         Over {
             protocol: self.protocol,

@@ -250,12 +250,13 @@ fn media_type(headers: &HeaderMap) -> String {
     field.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Seconds, or a date (RFC 9110 §10.2.3).
+/// When a busy server wants to be asked again: seconds, or a date (RFC 9110 §10.2.3).
+#[must_use]
 #[expect(
     clippy::disallowed_methods,
     reason = "a date is compared with this machine's clock, not with a request's"
 )]
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let field = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     let seconds = field.parse().ok().map(Duration::from_secs);
     let date = || httpdate::parse_http_date(field).ok()?.duration_since(SystemTime::now()).ok();

@@ -163,6 +163,19 @@ impl Facts {
         self.found.get(question)
     }
 
+    /// Every version that was seen, launch encounters aside, in no order.
+    pub fn versions(&self) -> impl Iterator<Item = &Version> {
+        let stored = self.stored.values().filter_map(|stored| match stored {
+            Stored::Present(version) => Some(version),
+            Stored::Absent | Stored::Unclear => None,
+        });
+        let found = self.found.values().flat_map(|found| match found {
+            Found::Versions(versions, _) => versions.as_slice(),
+            Found::Refused | Found::Unclear => &[],
+        });
+        stored.chain(found).map(Arc::as_ref)
+    }
+
     /// Whether this was answered.
     #[must_use]
     pub fn knows(&self, question: &Question) -> bool {

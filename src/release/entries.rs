@@ -81,7 +81,7 @@ pub(super) fn all_refused(duties: &Duties, terms: &Terms<'_>) -> Released {
     };
     let mut headers = http::HeaderMap::new();
     fields::content_type(&mut headers, terms.format);
-    Released { status: StatusCode::OK, headers, body: body.into(), altered: true }
+    Released { status: StatusCode::OK, headers, body: body.into(), altered: true, patients: Vec::new() }
 }
 
 enum Verdict {

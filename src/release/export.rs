@@ -31,7 +31,13 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         }
     }
     if *terms.method == Method::HEAD {
-        return Ok(Released { status: answer.status, headers, body: bytes::Bytes::new(), altered: false });
+        return Ok(Released {
+            status: answer.status,
+            headers,
+            body: bytes::Bytes::new(),
+            altered: false,
+            patients: Vec::new(),
+        });
     }
     if answer.status == StatusCode::OK {
         if super::format(&answer.headers) != Some(Format::Json) {
@@ -39,7 +45,13 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         }
         let body = manifest(&answer.body, sealed, terms).ok_or(Withheld::WrongShape)?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        return Ok(Released { status: answer.status, headers, body: body.into(), altered: true });
+        return Ok(Released {
+            status: answer.status,
+            headers,
+            body: body.into(),
+            altered: true,
+            patients: Vec::new(),
+        });
     }
     let status_url = answer.headers.get(CONTENT_LOCATION).and_then(|url| url.to_str().ok());
     if let Some(url) = status_url {
@@ -48,7 +60,13 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         headers.insert(CONTENT_LOCATION, HeaderValue::from_str(&url).map_err(|_| Withheld::WrongShape)?);
     }
     headers.remove(CONTENT_TYPE);
-    Ok(Released { status: answer.status, headers, body: bytes::Bytes::new(), altered: true })
+    Ok(Released {
+        status: answer.status,
+        headers,
+        body: bytes::Bytes::new(),
+        altered: true,
+        patients: Vec::new(),
+    })
 }
 
 fn manifest(body: &[u8], sealed: impl Fn(&str) -> Option<String>, terms: &Terms<'_>) -> Option<Vec<u8>> {

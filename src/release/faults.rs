@@ -91,7 +91,7 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         fields::forget_record(&mut headers);
     }
     if *terms.method == http::Method::HEAD || status.is_redirection() {
-        return Ok(Released { status, headers, body: Bytes::new(), altered: false });
+        return Ok(Released { status, headers, body: Bytes::new(), altered: false, patients: Vec::new() });
     }
     let outcome = format(&answer.headers)
         .and_then(|format| OperationOutcome::parse(&answer.body, format).ok())
@@ -99,7 +99,13 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
         .filter(|outcome| !outcome.issues.is_empty())
         .unwrap_or_else(|| plain(status));
     fields::content_type(&mut headers, terms.format);
-    Ok(Released { status, headers, body: outcome.write(terms.format).into(), altered: true })
+    Ok(Released {
+        status,
+        headers,
+        body: outcome.write(terms.format).into(),
+        altered: true,
+        patients: Vec::new(),
+    })
 }
 
 /// An OperationOutcome inside an answer, cleaned; nothing when it is none.

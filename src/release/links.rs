@@ -4,6 +4,7 @@ use bytes::Bytes;
 use http::Method;
 
 use super::{Terms, Withheld};
+use crate::fhir::links::{Grouping, Mention, Patients};
 use crate::fhir::outline::{Bundle, Edits};
 use crate::fhir::{Format, Kind, Target, classify};
 use crate::policy::{self, Duties, LINK_PARAMETER, Leads, Link, Reached};
@@ -196,9 +197,17 @@ fn speaks_for_itself(rest: &str, terms: &Terms<'_>) -> bool {
         && target.query().iter().all(|parameter| known(parameter.code()))
 }
 
-/// Rewrites the backend's base in the elements that hold URIs.
-pub(super) fn rewrite(body: Bytes, format: Format, terms: &Terms<'_>) -> Result<Bytes, Withheld> {
-    let edits = crate::fhir::links::edits(&body, format, terms.mapping, terms.is_uri)
+/// Rewrites the backend's base in the elements that hold URIs; tells whom the body names (AUD-7), in a batch by its
+/// entries.
+pub(super) fn rewrite(
+    body: Bytes,
+    format: Format,
+    terms: &Terms<'_>,
+) -> Result<(Bytes, Vec<Mention>), Withheld> {
+    let grouping = if terms.kind == Kind::Batch { Grouping::Entry } else { Grouping::Document };
+    let mut patients = Patients::by(grouping);
+    let edits = crate::fhir::links::edits(&body, format, (terms.mapping, terms.is_uri), &mut patients)
         .map_err(|error| Withheld::Unreadable(error.to_string()))?;
-    if edits.is_empty() { Ok(body) } else { Ok(Bytes::from(edits.apply(&body))) }
+    let body = if edits.is_empty() { body } else { Bytes::from(edits.apply(&body)) };
+    Ok((body, patients.take()))
 }

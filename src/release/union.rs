@@ -15,6 +15,7 @@ use http::{HeaderMap, StatusCode};
 use super::reached::{Came, came};
 use super::{Answer, Case, Released, Terms, Withheld, bundle, faults, fields, format, links, outlined};
 use crate::fhir::element::Document as Tree;
+use crate::fhir::links::{Grouping, patients};
 use crate::fhir::outline::{Bundle, Edits, Entry, Step};
 use crate::fhir::{Format, Target};
 use crate::matching::{SortKey, Verdict, sort_key};
@@ -161,7 +162,9 @@ impl<'u> Union<'u> {
         let body = write(format, total, &links, &shown);
         let mut headers = HeaderMap::new();
         fields::content_type(&mut headers, format);
-        Ok(Released { status: StatusCode::OK, headers, body: body.into(), altered: true })
+        // Pages of the parts hold more than is shown of them.
+        let patients = patients(&body, format, terms.mapping, Grouping::Document);
+        Ok(Released { status: StatusCode::OK, headers, body: body.into(), altered: true, patients })
     }
 
     fn format(&self, terms: &Terms<'_>) -> Result<Format, Withheld> {
@@ -284,7 +287,7 @@ impl Page {
         }
         edits.entries(found, |at, _| if kept.get(at) == Some(&true) { Step::Keep } else { Step::Drop }, &[]);
         let left = Bytes::from(edits.apply(&answer.body));
-        let body = links::rewrite(left, format, terms)?;
+        let (body, _) = links::rewrite(left, format, terms)?;
         let mut page = Self {
             target,
             body: body.clone(),

@@ -112,9 +112,9 @@ impl Metrics {
         self.0.audit.ledger(figures);
     }
 
-    /// How a sink of audit events is doing, by its configured name.
-    pub fn sink(&self, name: &str, figures: &SinkFigures) {
-        self.0.audit.sink(name, figures);
+    /// How the sinks of audit events are doing; counted elsewhere, shown here. What is not among them is shown no more.
+    pub fn audit_sinks(&self, sinks: &[SinkFigures]) {
+        self.0.audit.sinks(sinks);
     }
 
     /// A client connected; it counts as open until the value is dropped.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::attributes::UserAttributes;
 use super::claims::date;
 use super::context::{FhirUser, LaunchContext, UserContext};
 use super::error::{Quoted, TokenError};
@@ -44,13 +45,16 @@ struct Parts {
     encounter: LaunchContext,
     user: UserContext,
     expires: Option<Timestamp>,
+    attributes: Option<UserAttributes>,
+    digest: Option<[u8; 32]>,
     claims: Map<String, Value>,
 }
 
 impl Grant {
     /// Reads a grant from claims that somebody else vouches for: a verified token, or a case given to `explain`.
     ///
-    /// Only the claims named in `names` and the registered ones (`iss`, `sub`, `jti`, `exp`) are looked at;
+    /// Only the claims named in `names` and the registered ones (`iss`, `sub`, `jti`, `exp`) are looked at, and IUA's
+    /// extension for the audit;
     /// `fhirContext`, `intent`, `tenant` and the like never widen anything (CTX-9).
     ///
     /// # Errors
@@ -71,6 +75,8 @@ impl Grant {
             encounter: LaunchContext::read(claims, &names.encounter, "Encounter"),
             user: UserContext::read(claims, &names.fhir_user, &reading.base),
             expires: date(claims, "exp")?,
+            attributes: UserAttributes::read(claims),
+            digest: None,
             claims: claims.clone(),
         })))
     }
@@ -147,6 +153,27 @@ impl Grant {
     #[must_use]
     pub fn expires(&self) -> Option<Timestamp> {
         self.0.expires
+    }
+
+    /// What the token says of its user for the audit; nobody decides by it (AUD-5).
+    #[must_use]
+    pub fn attributes(&self) -> Option<&UserAttributes> {
+        self.0.attributes.as_ref()
+    }
+
+    /// A name for a token that has no `jti`: the first half of its SHA-256, in hex. No part of the token is in it.
+    #[must_use]
+    pub fn token_name(&self) -> Option<String> {
+        let digest = self.0.digest.as_ref().filter(|_| self.0.jti.is_none())?;
+        Some(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    /// Remembers the digest of the token; before anybody else holds the grant.
+    pub(super) fn of_token(mut self, digest: [u8; 32]) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.0) {
+            parts.digest = Some(digest);
+        }
+        self
     }
 
     /// All claims, for the rules of the configuration.

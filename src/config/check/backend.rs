@@ -1,5 +1,7 @@
 //! The FHIR server behind: where it is, and how the gateway shows it who it is.
 
+use std::path::Path;
+
 use super::Check;
 use super::client;
 use super::limits::{BACKEND_TIMEOUT, ISSUER_TIMEOUT};
@@ -11,7 +13,8 @@ use crate::config::settings::{
 };
 use crate::fhir::FhirVersion;
 
-const TABLE: &str = "backend.credentials";
+/// The table whose keys these are.
+const BACKEND: &str = "backend";
 
 /// The FHIR version a file names; R4 when it names none.
 pub(super) fn version(backend: Option<&file::Backend>) -> FhirVersion {
@@ -22,14 +25,19 @@ pub(super) fn version(backend: Option<&file::Backend>) -> FhirVersion {
     }
 }
 
+/// The URL beside is plain http, where there is no handshake.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct PlainUrl;
+
 impl Check<'_> {
     pub(super) fn backend(&mut self, backend: file::Backend) -> Option<Backend> {
         let fhir_version = version(Some(&backend));
         let url = backend.url.as_deref().and_then(|text| self.base("backend.url", text, PlainHttp::Warned));
         let plain = url.as_ref().is_some_and(|url| url.scheme() == "http");
-        let client_certificate = self.client_certificate(&backend, plain);
+        let own = (backend.client_certificate.as_deref(), backend.client_key.as_deref());
+        let client_certificate = self.client_certificate(BACKEND, own, plain.then_some(PlainUrl));
         let credentials = match &backend.credentials {
-            Some(credentials) => self.credentials(credentials),
+            Some(credentials) => self.credentials("backend.credentials", credentials),
             None => Some(BackendCredentials::None),
         };
         let ca = backend.ca.as_deref().and_then(|ca| self.anchors("backend.ca", ca));
@@ -56,24 +64,35 @@ impl Check<'_> {
     }
 
     /// TLS-8: what is shown in a handshake, which only https has.
-    fn client_certificate(&mut self, backend: &file::Backend, plain: bool) -> Option<CertificateFiles> {
-        let files = (backend.client_certificate.as_deref(), backend.client_key.as_deref());
+    pub(super) fn client_certificate(
+        &mut self,
+        table: &str,
+        files: (Option<&Path>, Option<&Path>),
+        plain: Option<PlainUrl>,
+    ) -> Option<CertificateFiles> {
         if files == (None, None) {
             return None;
         }
-        if plain {
-            let key = if files.0.is_some() { "backend.client_certificate" } else { "backend.client_key" };
-            self.wrong(key, "an https `backend.url` beside it", "use https, or remove it");
+        if plain.is_some() {
+            let name = if files.0.is_some() { "client_certificate" } else { "client_key" };
+            let expected = format!("an https `{table}.url` beside it");
+            self.wrong(&format!("{table}.{name}"), expected, "use https, or remove it");
             return None;
         }
-        self.certificate_files("backend", ("client_certificate", "client_key"), files)
+        self.certificate_files(table, ("client_certificate", "client_key"), files)
     }
 
-    fn credentials(&mut self, credentials: &Credentials) -> Option<BackendCredentials> {
+    /// What a table of credentials says; `table` is its path.
+    pub(super) fn credentials(
+        &mut self,
+        table: &str,
+        credentials: &Credentials,
+    ) -> Option<BackendCredentials> {
+        let at = |name: &str| format!("{table}.{name}");
         match credentials {
             Credentials::Basic { username, password_file, password_env } => {
                 let password = self.secret(Kept {
-                    key: "backend.credentials.password",
+                    key: &at("password"),
                     file: password_file.as_deref(),
                     environment: password_env.as_deref(),
                 });
@@ -81,25 +100,25 @@ impl Check<'_> {
                 // RFC 7617 §2: the first colon ends the user name.
                 if username.is_empty() || username.contains(':') || username.contains(char::is_control) {
                     let expected = "a user name without `:`";
-                    self.wrong("backend.credentials.username", expected, "write the account's name");
+                    self.wrong(&at("username"), expected, "write the account's name");
                     return None;
                 }
                 Some(BackendCredentials::Basic { username, password: password? })
             }
             Credentials::Bearer { token_file, token_env } => {
                 let token = self.secret(Kept {
-                    key: "backend.credentials.token",
+                    key: &at("token"),
                     file: token_file.as_deref(),
                     environment: token_env.as_deref(),
                 });
                 Some(BackendCredentials::Bearer { token: token? })
             }
             Credentials::ClientCredentials { .. } => {
-                let request = self.token_request(&Written::of(credentials)?)?;
+                let request = self.token_request(table, &Written::of(credentials)?)?;
                 Some(BackendCredentials::ClientCredentials(Box::new(request)))
             }
             Credentials::TokenExchange { .. } => {
-                let request = self.token_request(&Written::of(credentials)?)?;
+                let request = self.token_request(table, &Written::of(credentials)?)?;
                 Some(BackendCredentials::TokenExchange(Box::new(request)))
             }
             Credentials::Forward {} => Some(BackendCredentials::Forward),
@@ -107,12 +126,22 @@ impl Check<'_> {
         }
     }
 
-    fn token_request(&mut self, written: &Written<'_>) -> Option<TokenRequest> {
-        let at = |name: &str| format!("{TABLE}.{name}");
+    fn token_request(&mut self, table: &str, written: &Written<'_>) -> Option<TokenRequest> {
+        let at = |name: &str| format!("{table}.{name}");
         let token_url = written
             .token_url
             .and_then(|text| self.url(&at("token_url"), text, (PlainHttp::Loopback, Query::Allowed)));
-        let auth = self.client_auth(&written.client);
+        let secret =
+            Kept { key: &at("client_secret"), file: written.secret.0, environment: written.secret.1 };
+        let auth = self.client_auth(&client::Written {
+            table,
+            auth: written.auth,
+            secret,
+            key_file: written.key_file,
+            kid: written.kid,
+            algorithm: written.algorithm,
+            certificate: written.certificate,
+        });
         let id = written.id.filter(|id| {
             // RFC 6749 appendix A.1.
             let fits = !id.is_empty() && id.bytes().all(|b| matches!(b, b' '..=b'~'));
@@ -182,12 +211,17 @@ impl Check<'_> {
 struct Written<'w> {
     token_url: Option<&'w str>,
     id: Option<&'w str>,
-    client: client::Written<'w>,
+    auth: Option<file::ClientAuth>,
+    secret: (Option<&'w Path>, Option<&'w str>),
+    key_file: Option<&'w Path>,
+    kid: Option<&'w str>,
+    algorithm: Option<&'w str>,
+    certificate: Option<&'w Path>,
     scope: Option<&'w str>,
     audience: Option<&'w str>,
     resource: Option<&'w str>,
     timeout: Option<crate::config::values::Period>,
-    ca: Option<&'w std::path::Path>,
+    ca: Option<&'w Path>,
 }
 
 impl<'w> Written<'w> {
@@ -227,24 +261,15 @@ impl<'w> Written<'w> {
         else {
             return None;
         };
-        let secret = Kept {
-            key: "backend.credentials.client_secret",
-            file: client_secret_file.as_deref(),
-            environment: client_secret_env.as_deref(),
-        };
-        let client = client::Written {
-            table: TABLE,
+        Some(Self {
+            token_url: token_url.as_deref(),
+            id: client_id.as_deref(),
             auth: *auth,
-            secret,
+            secret: (client_secret_file.as_deref(), client_secret_env.as_deref()),
             key_file: key_file.as_deref(),
             kid: kid.as_deref(),
             algorithm: algorithm.as_deref(),
             certificate: certificate.as_deref(),
-        };
-        Some(Self {
-            token_url: token_url.as_deref(),
-            id: client_id.as_deref(),
-            client,
             scope: scope.as_deref(),
             audience: audience.as_deref(),
             resource: resource.as_deref(),

@@ -38,6 +38,8 @@ pub(super) const MAX_LIFETIME: Sane<Duration> = seconds(Duration::from_secs(1), 
 /// Requests wait for it: long enough for a neighbour in the same network, short enough to be refused by.
 pub(super) const SHARED_TIMEOUT: Sane<Duration> =
     Sane { least: SHORTEST, usual: Duration::from_millis(500), most: Duration::from_secs(5) };
+/// Nobody waits for a sink but its own events.
+pub(super) const SINK_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 30, 300);
 const HEADER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 10, 300);
 const IDLE_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 60, 3600);
 const DRAIN_TIMEOUT: Sane<Duration> = seconds(Duration::ZERO, 30, 3600);

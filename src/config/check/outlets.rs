@@ -10,9 +10,10 @@ use super::Check;
 use super::web::{PlainHttp, Query};
 use crate::config::file;
 use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Rotation, Telemetry, Traces};
+use crate::fhir::FhirVersion;
 
 impl Check<'_> {
-    pub(super) fn audit(&mut self, audit: file::Audit) -> Audit {
+    pub(super) fn audit(&mut self, audit: file::Audit, version: FhirVersion) -> Audit {
         let path = audit.path.unwrap_or_else(|| PathBuf::from("audit"));
         if path.as_os_str().is_empty() {
             self.wrong("audit.path", "a folder", "write `path = \"audit\"`");
@@ -31,7 +32,8 @@ impl Check<'_> {
             Some(file::OnFailure::Refuse) | None => OnAuditFailure::Refuse,
         };
         let rotation = Rotation { bytes: 256 << 20, age: Duration::from_secs(86_400) };
-        Audit { path, on_failure, rotation, retention: None, sinks: Vec::new() }
+        let sinks = self.sinks(audit.sink, version);
+        Audit { path, on_failure, rotation, retention: None, sinks }
     }
 
     pub(super) fn admin(&mut self, admin: file::Admin, public: &[SocketAddr]) -> Option<SocketAddr> {

@@ -11,15 +11,6 @@ const LATER: &str = "nothing there: it is not available in this version";
 
 impl Check<'_> {
     pub(super) fn refuse_unbuilt(&mut self, file: &File) {
-        // One sink that does not fit takes the list out of `file`, so the keys are looked at instead.
-        let kinds: Vec<_> = (1..)
-            .map(|i| format!("audit.sink[{i}].kind"))
-            .take_while(|key| self.is_written(key))
-            .filter(|key| !self.has_complaint(key))
-            .collect();
-        for key in kinds {
-            self.wrong(&key, LATER, "remove this sink, and collect the records from the folder `audit.path`");
-        }
         if file.route.is_some() {
             self.wrong("route", LATER, "remove it, and run one gateway for each backend");
         }

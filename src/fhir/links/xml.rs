@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::{Broken, Carried, Comparison, DEPTH, Progress, Rule};
+use super::patients::{Gathered, Id, Role, named};
+use super::{Broken, Carried, Comparison, DEPTH, Found, Progress, Rule};
 use crate::fhir::xml::one_reference;
 
 /// Where in the grammar the scan stands. Kept from chunk to chunk.
@@ -22,6 +23,22 @@ pub(super) struct Scan {
     reference: Vec<u8>,
     /// The value that is being compared; kept apart to keep the state small.
     compared: Option<Comparison>,
+    /// What the value of the element that is open is.
+    role: Role,
+    /// Of the patients that are open, how deep their elements stand, the innermost last.
+    patients: Vec<u32>,
+    /// A value that the chunk before began, and the quote that ends it.
+    gathered: (Gathered, u8),
+    /// How many entries of the outermost Bundle have begun, and whether one is open.
+    entries: (usize, Within),
+}
+
+/// Whether an entry of the outermost Bundle is open.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Within {
+    Entry,
+    #[default]
+    None,
 }
 
 /// What an attribute's value could be, going by its name.
@@ -29,6 +46,8 @@ pub(super) struct Scan {
 enum Verdict {
     #[default]
     Other,
+    /// Not a uri, but it says something of a patient.
+    Told,
     Uri,
 }
 
@@ -71,9 +90,12 @@ impl Scan {
         bytes: &[u8],
         offset: u64,
         rule: &Rule<'_>,
-        finds: &mut Vec<Range<u64>>,
+        found: &mut Found,
     ) -> Result<(), Broken> {
         let mut at = 0;
+        if self.gathered.0.undecided().is_some() {
+            self.gather(bytes, rule, found);
+        }
         while let Some(byte) = bytes.get(at).copied() {
             let rest = bytes.get(at..).unwrap_or_default();
             let taken = match std::mem::take(&mut self.state) {
@@ -84,12 +106,19 @@ impl Scan {
                 State::Tag => self.tag(rest, rule)?,
                 State::Slash => self.slash(byte)?,
                 State::Attribute => self.attribute(rest, rule)?,
-                State::Equals(verdict) => self.equals(byte, verdict, offset + at as u64, rule)?,
+                State::Equals(verdict) => {
+                    let taken = self.equals(byte, verdict, offset + at as u64, rule)?;
+                    if matches!(self.state, State::Compare(_) | State::Skip(_)) && verdict != Verdict::Other {
+                        let begin = offset + at as u64 + 1;
+                        self.value((bytes.get(at + 1..).unwrap_or_default(), byte), begin, rule, found);
+                    }
+                    taken
+                }
                 State::Skip(quote) => self.skip(rest, quote),
                 State::Compare(quote) => {
                     let Some(comparison) = self.compared.take() else { continue };
                     let (find, taken) = self.compare((comparison, quote), rest, offset + at as u64, rule)?;
-                    finds.extend(find);
+                    found.ranges.extend(find);
                     taken
                 }
                 State::Bang(read) => self.bang(byte, read)?,
@@ -103,7 +132,8 @@ impl Scan {
     }
 
     pub(super) fn undecided(&self) -> Option<u64> {
-        self.compared.as_ref().map(|comparison| comparison.start)
+        let compared = self.compared.as_ref().map(|comparison| comparison.start);
+        compared.or_else(|| self.gathered.0.undecided())
     }
 
     pub(super) fn finish(&self) -> Result<(), Broken> {
@@ -173,7 +203,10 @@ impl Scan {
         // Judged even when the element has no value: cheaper than carrying the
         // name, since most elements that are no leaves fail at once.
         let named = !inside && std::str::from_utf8(name).is_ok_and(rule.is_uri);
-        self.element = if named { Verdict::Uri } else { Verdict::Other };
+        let role = if inside { Role::None } else { role(name) };
+        self.role = self.stands(role);
+        let told = if self.role.reads() { Verdict::Told } else { Verdict::Other };
+        self.element = if named { Verdict::Uri } else { told };
         if narrative {
             self.narrative = Some(self.depth);
         }
@@ -221,6 +254,12 @@ impl Scan {
         if self.narrative == Some(self.depth) {
             self.narrative = None;
         }
+        if self.patients.last() == Some(&self.depth) {
+            self.patients.pop();
+        }
+        if self.depth == 1 {
+            self.entries.1 = Within::None;
+        }
         Ok(())
     }
 
@@ -265,7 +304,7 @@ impl Scan {
     fn equals(&mut self, byte: u8, verdict: Verdict, here: u64, rule: &Rule<'_>) -> Result<usize, Broken> {
         self.state = match (byte, verdict) {
             (b'=' | b' ' | b'\t' | b'\n' | b'\r', _) => State::Equals(verdict),
-            (b'"' | b'\'', Verdict::Other) => State::Skip(byte),
+            (b'"' | b'\'', Verdict::Other | Verdict::Told) => State::Skip(byte),
             (b'"' | b'\'', Verdict::Uri) => {
                 self.reference.clear();
                 self.compared = Some(Comparison::begin(rule.mapping, here + 1));
@@ -274,6 +313,75 @@ impl Scan {
             _ => return Err(Broken::Malformed),
         };
         Ok(1)
+    }
+
+    /// What the value of an element is, going by where it stands.
+    #[inline]
+    fn stands(&mut self, role: Role) -> Role {
+        match role {
+            Role::Type => self.patients.push(self.depth),
+            Role::Entries if self.depth == 1 => self.entries = (self.entries.0 + 1, Within::Entry),
+            Role::Id if self.depth.checked_sub(1).is_some_and(|over| self.patients.last() == Some(&over)) => {
+                return Role::Id;
+            }
+            Role::Reference => return Role::Reference,
+            Role::Entries | Role::Id | Role::None => {}
+        }
+        Role::None
+    }
+
+    /// Reads a value that may say something of a patient, or begins to gather it.
+    fn value(&mut self, (rest, quote): (&[u8], u8), begin: u64, rule: &Rule<'_>, found: &mut Found) {
+        if !self.role.reads() {
+            return;
+        }
+        match memchr::memchr(quote, rest) {
+            Some(end) => {
+                let raw = rest.get(..end).unwrap_or_default();
+                match memchr::memchr(b'&', raw) {
+                    Some(_) => self.note(self.role, &decoded(raw), rule, found),
+                    None => self.note(self.role, raw, rule, found),
+                }
+            }
+            None => {
+                self.gathered.0.begin(self.role, begin);
+                self.gathered.1 = quote;
+                self.more(rest, rule, found);
+            }
+        }
+    }
+
+    /// Goes on with a value that the chunk before began.
+    fn gather(&mut self, bytes: &[u8], rule: &Rule<'_>, found: &mut Found) {
+        let end = memchr::memchr(self.gathered.1, bytes);
+        self.more(bytes.get(..end.unwrap_or(bytes.len())).unwrap_or_default(), rule, found);
+        if end.is_some() {
+            self.gathered(rule, found);
+        }
+    }
+
+    fn more(&mut self, bytes: &[u8], rule: &Rule<'_>, found: &mut Found) {
+        if self.gathered.0.extend(bytes, rule.mapping) {
+            self.gathered(rule, found);
+        }
+    }
+
+    fn gathered(&mut self, rule: &Rule<'_>, found: &mut Found) {
+        let (role, raw) = self.gathered.0.end();
+        self.note(role, &decoded(&raw), rule, found);
+    }
+
+    fn note(&self, role: Role, value: &[u8], rule: &Rule<'_>, found: &mut Found) {
+        let id = match role {
+            Role::Id => Id::read(value),
+            Role::Reference => named(value, rule.mapping),
+            Role::Entries | Role::None | Role::Type => None,
+        };
+        let (begun, within) = self.entries;
+        let entry = begun.checked_sub(1).filter(|_| within == Within::Entry);
+        if let Some(id) = id {
+            found.patients.note(id, entry);
+        }
     }
 
     #[inline]
@@ -377,4 +485,28 @@ impl Scan {
         };
         1
     }
+}
+
+/// What an element is, going by its name without its prefix. Whoever writes one is not read otherwise, but names whom it
+/// names.
+#[inline]
+fn role(name: &[u8]) -> Role {
+    // Most names are told by their last letter.
+    if !matches!(name.last(), Some(b'd' | b'e' | b'l' | b't' | b'y')) {
+        return Role::None;
+    }
+    match memchr::memrchr(b':', name).map_or(Some(name), |at| name.get(at + 1..)) {
+        // Only resources are called so.
+        Some(b"Patient") => Role::Type,
+        Some(b"entry") => Role::Entries,
+        Some(b"fullUrl" | b"reference") => Role::Reference,
+        Some(b"id") => Role::Id,
+        Some(_) | None => Role::None,
+    }
+}
+
+/// The text of a value as far as it is ASCII, up to a reference that is none.
+fn decoded(raw: &[u8]) -> Vec<u8> {
+    let mut scan = Scan::default();
+    raw.iter().map_while(|byte| scan.decode(*byte).ok()).flatten().collect()
 }

@@ -40,7 +40,8 @@ impl Gateway {
             union.add(at, &answer, &terms).map_err(Rejection::Withheld)?;
         }
         let terms = release::Terms { facts: &facts, ..self.route.terms(passage, record.now()) };
-        let released = union.finish(&passage.own, &terms).map_err(Rejection::Withheld)?;
+        let mut released = union.finish(&passage.own, &terms).map_err(Rejection::Withheld)?;
+        record.discloses(released.take_patients());
         Ok(whole(released.into_parts(), Content::Altered))
     }
 

@@ -1,6 +1,7 @@
 //! The audit ledger and the sinks behind it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -26,16 +27,20 @@ pub struct LedgerFigures {
 }
 
 /// How a sink of audit events is doing.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct SinkFigures {
-    /// Events that it has not taken yet.
-    pub lag_events: u64,
+    /// Its name.
+    pub name: String,
+    /// Events that it does not have yet.
+    pub lag: u64,
     /// The age of the oldest of them.
-    pub lag: Duration,
-    /// Events that it took since the start.
+    pub oldest: Duration,
+    /// Events that it took.
     pub delivered: u64,
-    /// Events that it will never take, since the start.
+    /// Events that it refused for good.
     pub rejected: u64,
+    /// Attempts that failed.
+    pub failures: u64,
 }
 
 /// Audit events.
@@ -46,10 +51,7 @@ pub(super) struct Audit {
     pub(super) recorded: Counter,
     pub(super) failed: Counter,
     pub(super) waits: Durations,
-    lag_events: Family<Sink, Gauge>,
-    lag: Family<Sink, Gauge<f64, AtomicU64>>,
-    delivered: Family<Sink, Counter>,
-    rejected: Family<Sink, Counter>,
+    sinks: Sinks,
 }
 
 impl Audit {
@@ -61,13 +63,7 @@ impl Audit {
         to.register("audit_newest_event", text, self.newest.clone());
         let text = "What a request waited for its audit events to be on disk";
         to.register_with_unit("audit_wait", text, Unit::Seconds, self.waits.clone());
-        let text = "Audit events that a sink has not taken yet";
-        to.register("audit_sink_lag_events", text, self.lag_events.clone());
-        let text = "The age of the oldest audit event that a sink has not taken yet";
-        to.register_with_unit("audit_sink_lag", text, Unit::Seconds, self.lag.clone());
-        to.register("audit_sink_delivered", "Audit events that a sink took", self.delivered.clone());
-        let text = "Audit events that a sink will never take as they are";
-        to.register("audit_sink_rejected", text, self.rejected.clone());
+        self.sinks.register(to);
     }
 
     pub(super) fn ledger(&self, figures: &LedgerFigures) {
@@ -75,13 +71,54 @@ impl Audit {
         self.newest.set(i64::try_from(figures.newest).unwrap_or(i64::MAX));
     }
 
-    pub(super) fn sink(&self, name: &str, figures: &SinkFigures) {
-        let label = Sink { sink: name.to_owned() };
-        let lag = i64::try_from(figures.lag_events).unwrap_or(i64::MAX);
-        self.lag_events.get_or_create(&label).set(lag);
-        self.lag.get_or_create(&label).set(figures.lag.as_secs_f64());
-        let count = |counter: &Counter, count: u64| counter.inner().store(count, Ordering::Relaxed);
-        count(&self.delivered.get_or_create(&label), figures.delivered);
-        count(&self.rejected.get_or_create(&label), figures.rejected);
+    pub(super) fn sinks(&self, sinks: &[SinkFigures]) {
+        self.sinks.show(sinks);
+    }
+}
+
+/// The sinks of audit events.
+#[derive(Debug, Default)]
+struct Sinks {
+    shown: Mutex<Vec<String>>,
+    lag_events: Family<Sink, Gauge>,
+    lag_seconds: Family<Sink, Gauge<f64, AtomicU64>>,
+    delivered: Family<Sink, Counter>,
+    rejected: Family<Sink, Counter>,
+    failures: Family<Sink, Counter>,
+}
+
+impl Sinks {
+    fn register(&self, to: &mut Registry) {
+        let text = "Audit events that a sink does not have yet";
+        to.register("audit_sink_lag_events", text, self.lag_events.clone());
+        let text = "The age of the oldest audit event that a sink does not have yet";
+        to.register_with_unit("audit_sink_lag", text, Unit::Seconds, self.lag_seconds.clone());
+        to.register("audit_sink_delivered", "Audit events that a sink took", self.delivered.clone());
+        let text = "Audit events that a sink refused for good";
+        to.register("audit_sink_rejected", text, self.rejected.clone());
+        to.register("audit_sink_failures", "Failed attempts to send to a sink", self.failures.clone());
+    }
+
+    fn show(&self, sinks: &[SinkFigures]) {
+        let mut shown = self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        for gone in shown.drain(..).filter(|name| sinks.iter().all(|sink| sink.name != *name)) {
+            let label = Sink { sink: gone };
+            self.lag_events.remove(&label);
+            self.lag_seconds.remove(&label);
+            for counter in [&self.delivered, &self.rejected, &self.failures] {
+                counter.remove(&label);
+            }
+        }
+        for sink in sinks {
+            let label = Sink { sink: sink.name.clone() };
+            self.lag_events.get_or_create(&label).set(i64::try_from(sink.lag).unwrap_or(i64::MAX));
+            self.lag_seconds.get_or_create(&label).set(sink.oldest.as_secs_f64());
+            let counts = [sink.delivered, sink.rejected, sink.failures];
+            for (counter, count) in [&self.delivered, &self.rejected, &self.failures].into_iter().zip(counts)
+            {
+                counter.get_or_create(&label).inner().store(count, Ordering::Relaxed);
+            }
+            shown.push(sink.name.clone());
+        }
     }
 }

@@ -26,8 +26,16 @@ fn told() -> Metrics {
     metrics.audit_recorded(3, Duration::from_micros(700));
     metrics.audit_failed(2);
     metrics.ledger(&LedgerFigures { waiting: 7, newest: 42 });
-    let lag = Duration::from_millis(1500);
-    metrics.sink("arr", &SinkFigures { lag_events: 4, lag, delivered: 38, rejected: 1 });
+    let sink = |name: &str| SinkFigures {
+        name: name.to_owned(),
+        lag: 4,
+        oldest: Duration::from_millis(1500),
+        delivered: 38,
+        rejected: 1,
+        failures: 3,
+    };
+    metrics.audit_sinks(&[sink("arr"), sink("gone")]);
+    metrics.audit_sinks(&[sink("arr")]);
     metrics.connections_limit(1024);
     metrics.not_accepted();
     metrics.shaken(Handshake::Done("1.3"));
@@ -109,6 +117,7 @@ fn each_metric_counts() {
         "pforte_audit_sink_lag_seconds{sink=\"arr\"} 1.5",
         "pforte_audit_sink_delivered_total{sink=\"arr\"} 38",
         "pforte_audit_sink_rejected_total{sink=\"arr\"} 1",
+        "pforte_audit_sink_failures_total{sink=\"arr\"} 3",
         "pforte_connections 1",
         "pforte_connections_accepted_total 2",
         "pforte_connections_limit 1024",
@@ -134,6 +143,7 @@ fn each_metric_counts() {
     for line in lines {
         assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
     }
+    assert!(!text.contains("sink=\"gone\""), "{text}");
     assert!(!text.contains("keys_age_seconds{issuer=\"https://other.test\""), "{text}");
     assert!(!text.contains("introspections_total{issuer=\"https://other.test\""), "{text}");
     assert!(metrics.encode().contains("pforte_connections 0\n"));
