@@ -9,8 +9,10 @@ use std::time::Duration;
 
 use pforte::audit::{Entry, Interaction};
 use pforte::config::{Audit, OnAuditFailure, Rotation};
+use pforte::demo::fhir_server::{Contents, FhirServer, Misbehaviour, Options};
+use pforte::demo::trouble::Canned;
 use pforte::fhir::{FhirVersion, Kind};
-use pforte::ledger::Ledger;
+use pforte::ledger::{Ledger, Reader, Rejection};
 use serde_json::Value;
 
 /// A folder for one test, with a folder of events in it.
@@ -272,6 +274,88 @@ async fn places() {
     }
     let nowhere = pforte(&["list", "--path", text(&place.file("nowhere"))]);
     assert_eq!(nowhere.status.code(), Some(1), "{}", said(&nowhere));
+}
+
+/// Only what is asked for is sent, and what a sink takes after all is refused no more.
+#[tokio::test]
+async fn resend_to_a_file() {
+    let place = Place::with("resend", &some()).await;
+    let (file, archive) = (place.file("gateway.toml"), place.file("archive.ndjson"));
+    let config = "[audit]\npath = \"audit\"\n[[audit.sink]]\nkind = \"file\"\nname = \"archive\"\npath = \"archive.ndjson\"\n";
+    fs::write(&file, config).expect("a file");
+    // As a running gateway has it: the folder is locked.
+    let ledger = Ledger::open(&place.settings()).expect("a ledger");
+    let reason = "422 not like that".to_owned();
+    let rejected = [2, 4].map(|sequence| Rejection { sequence, reason: reason.clone() });
+    ledger.delivered("archive", 5, rejected.to_vec()).await.expect("noted");
+    let refused =
+        || Reader::open(&place.events()).and_then(|reader| reader.rejected("archive")).expect("readable");
+    assert_eq!(refused().len(), 2);
+    let resend =
+        |more: &[&str]| pforte(&[&["resend", "--config", text(&file), "--sink", "archive"], more].concat());
+    let ids = || -> Vec<u64> {
+        let written = fs::read_to_string(&archive).unwrap_or_default();
+        let events = place.json(&["list", "--format", "json"]);
+        let number = |line: &str| events.iter().find(|it| line.contains(it["id"].as_str().expect("an id")));
+        written.lines().filter_map(|line| number(line)?["sequence"].as_u64()).collect()
+    };
+    let status = pforte(&["status", "--config", text(&file)]);
+    assert!(
+        said(&status).contains("sink    archive: has taken events up to 5; 2 rejected"),
+        "{}",
+        said(&status)
+    );
+
+    for (arguments, code) in [(&["--to", "2", "--rejected"][..], 2), (&[], 2), (&["--from", "9"], 0)] {
+        assert_eq!(resend(arguments).status.code(), Some(code), "{arguments:?}");
+        assert_eq!(ids(), [0; 0], "{arguments:?}");
+    }
+    let other = pforte(&["resend", "--config", text(&file), "--sink", "other", "--rejected"]);
+    assert_eq!(other.status.code(), Some(2), "{}", said(&other));
+    assert!(said(&other).contains("the configuration has archive"), "{}", said(&other));
+    let done = resend(&["--from", "1", "--to", "2"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    assert!(said(&done).contains("archive: 2 events taken"), "{}", said(&done));
+    assert_eq!((ids(), refused().len()), (vec![1, 2], 1));
+    let done = resend(&["--rejected"]);
+    assert_eq!(done.status.code(), Some(0), "{}", said(&done));
+    assert_eq!((ids(), refused().len()), (vec![1, 2, 4], 0));
+    let done = resend(&["--since", "2026-03-03"]);
+    assert!(done.status.success(), "{}", said(&done));
+    assert_eq!(ids(), [1, 2, 4, 5]);
+    ledger.close().await.expect("closed");
+}
+
+/// What is refused again, and what does not get there, is said and no success.
+#[tokio::test(flavor = "multi_thread")]
+async fn resend_to_a_repository() {
+    let place = Place::with("refused", &some()).await;
+    let server = FhirServer::start(Options { content: Contents::Empty, ..Options::default() })
+        .await
+        .expect("a server");
+    let file = place.file("gateway.toml");
+    let config = format!(
+        "[audit]\npath = \"audit\"\n[[audit.sink]]\nkind = \"fhir\"\nurl = \"{}\"\ntimeout = \"2s\"\n",
+        server.base()
+    );
+    fs::write(&file, config).expect("a file");
+    let resend =
+        || pforte(&["resend", "--config", text(&file), "--sink", "fhir", "--from", "1", "--to", "3"]);
+    let outcome = r#"{"resourceType":"OperationOutcome","issue":[{"severity":"error","code":"invalid"}]}"#;
+    let canned = Canned::new(422, outcome).header("content-type", "application/fhir+json");
+    server.misbehave(Misbehaviour::Answer(canned));
+    let refused = tokio::task::block_in_place(resend);
+    assert_eq!(refused.status.code(), Some(1), "{}", said(&refused));
+    assert!(said(&refused).contains("event 1: refused: "), "{}", said(&refused));
+    assert!(said(&refused).contains("fhir: 0 events taken, 3 refused"), "{}", said(&refused));
+    server.behave();
+    let taken = tokio::task::block_in_place(resend);
+    assert_eq!(taken.status.code(), Some(0), "{}", said(&taken));
+    assert!(said(&taken).contains("fhir: 3 events taken"), "{}", said(&taken));
+    server.refuse_connections().await;
+    let away = tokio::task::block_in_place(resend);
+    assert_eq!(away.status.code(), Some(1), "{}", said(&away));
+    assert!(said(&away).contains("it went no further"), "{}", said(&away));
 }
 
 /// A reader that has seen enough is no failure.

@@ -12,17 +12,18 @@ use crate::ledger::Kept;
 
 const COLUMNS: usize = 9;
 
-/// What a column is called, and the least width that it is shrunk to when the terminal is narrow.
+/// What a column is called, and how far it gives way when the terminal is narrow.
 const HEADS: [(&str, Shrinks); COLUMNS] = [
     ("no", Shrinks::Never),
     ("time", Shrinks::Never),
     ("outcome", Shrinks::Never),
-    ("request", Shrinks::To(20)),
-    ("patient", Shrinks::To(8)),
-    ("user", Shrinks::To(8)),
-    ("client", Shrinks::To(8)),
-    ("reason", Shrinks::To(10)),
-    ("request id", Shrinks::To(8)),
+    ("request", Shrinks::To { comfortable: 32, least: 14 }),
+    ("patient", Shrinks::To { comfortable: 12, least: 6 }),
+    ("user", Shrinks::To { comfortable: 16, least: 6 }),
+    ("reason", Shrinks::To { comfortable: 20, least: 8 }),
+    ("client", Shrinks::To { comfortable: 12, least: 6 }),
+    // Half of it is of no use.
+    ("request id", Shrinks::Never),
 ];
 
 const TIME: usize = 1;
@@ -31,7 +32,11 @@ const OUTCOME: usize = 2;
 #[derive(Clone, Copy)]
 enum Shrinks {
     Never,
-    To(usize),
+    /// The widths at which it is read well, and at all.
+    To {
+        comfortable: usize,
+        least: usize,
+    },
 }
 
 /// Whether colours are used.
@@ -131,8 +136,8 @@ impl Table {
             text(Some(request.trim())),
             text(entry.subject_patient().as_deref()),
             text(entry.fhir_user.as_deref().or(entry.subject.as_deref())),
-            text(entry.client.as_deref()),
             text(entry.reason.as_deref()),
+            text(entry.client.as_deref()),
             text(Some(&entry.request_id)),
         ];
         Row { outcome: entry.outcome(), cells }
@@ -173,28 +178,46 @@ fn cut(text: &str, width: usize) -> Cow<'_, str> {
     Cow::Owned(format!("{kept}…"))
 }
 
-/// Widths of columns that fit: the widest give way first.
+/// Widths of columns that fit. Before others become hard to read, the last ones go.
 fn fitted(widest: [usize; COLUMNS], terminal: Option<usize>) -> [usize; COLUMNS] {
+    let Some(terminal) = terminal else { return widest };
+    let comfortable = |shrinks: Shrinks| match shrinks {
+        Shrinks::Never => usize::MAX,
+        Shrinks::To { comfortable, .. } => comfortable,
+    };
+    let least = |shrinks: Shrinks| match shrinks {
+        Shrinks::Never => usize::MAX,
+        Shrinks::To { least, .. } => least,
+    };
     let mut widths = widest;
-    let Some(terminal) = terminal else { return widths };
+    for kept in [COLUMNS, COLUMNS - 1, COLUMNS - 2] {
+        widths.iter_mut().skip(kept).for_each(|width| *width = 0);
+        if let Some(fits) = shrunk(widths, terminal, comfortable) {
+            return fits;
+        }
+    }
+    for kept in (1..COLUMNS - 2).rev() {
+        if let Some(fits) = shrunk(widths, terminal, least) {
+            return fits;
+        }
+        widths.iter_mut().skip(kept).for_each(|width| *width = 0);
+    }
+    widths
+}
+
+/// The widths with the widest shrunk first, none beyond its bound; `None` when that does not do.
+fn shrunk(
+    mut widths: [usize; COLUMNS],
+    terminal: usize,
+    bound: impl Fn(Shrinks) -> usize,
+) -> Option<[usize; COLUMNS]> {
     loop {
         let columns = widths.iter().filter(|width| **width > 0).count();
-        let whole = widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1);
-        if whole <= terminal {
-            return widths;
+        if widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1) <= terminal {
+            return Some(widths);
         }
-        let shrinkable = widths.iter_mut().zip(&HEADS).filter_map(|(width, (_, shrinks))| match shrinks {
-            Shrinks::To(least) if *width > *least => Some(width),
-            Shrinks::Never | Shrinks::To(_) => None,
-        });
-        match shrinkable.max() {
-            Some(width) => *width -= 1,
-            // Narrower than can be: the request's id, which nobody reads on such a terminal, then the client go.
-            None => match widths.iter_mut().rfind(|width| **width > 0) {
-                Some(width) if columns > 4 => *width = 0,
-                Some(_) | None => return widths,
-            },
-        }
+        let wide = widths.iter_mut().zip(&HEADS).filter(|(width, (_, shrinks))| **width > bound(*shrinks));
+        *wide.map(|(width, _)| width).max()? -= 1;
     }
 }
 
@@ -235,7 +258,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_terminal() {
         let long = format!("Observation?code={}", "x".repeat(300));
-        for width in [60, 80, 100, 132, 200] {
+        for width in [40, 60, 80, 100, 132, 200] {
             let text = shown(Some(width), Colours::None, &["Patient/p1", &long, "Patient/p1\u{1b}[31m"]);
             assert_eq!(text.lines().count(), 4, "{text}");
             for line in text.lines() {
