@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 
 use super::evidence;
 use super::route::{Passage, Question};
+use super::watch::{Told, Watch};
 use crate::audit::{Entry, Interaction, Outcome};
 use crate::fhir::links::Mention;
 use crate::fhir::outline::{Limits, Outline};
@@ -39,9 +39,9 @@ pub struct Record {
     intent: Option<Intent>,
     peer: IpAddr,
     kind: Option<Kind>,
-    started: Instant,
+    watch: Arc<Watch>,
     nonce: Option<String>,
-    reason: Option<&'static str>,
+    reason: Option<(&'static str, String)>,
 }
 
 impl Record {
@@ -50,7 +50,7 @@ impl Record {
     pub fn open(
         observer: &Arc<str>,
         request_id: &str,
-        head: &Parts,
+        (head, watch): (&Parts, &Arc<Watch>),
         (peer, now): (IpAddr, Timestamp),
     ) -> Self {
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
@@ -62,7 +62,7 @@ impl Record {
             intent: None,
             peer,
             kind: None,
-            started: Instant::now(),
+            watch: Arc::clone(watch),
             nonce: None,
             reason: None,
         }
@@ -218,7 +218,7 @@ impl Record {
     /// The request was refused.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.own.refused(rejection.status().as_u16(), rejection.reason_id());
-        self.reason = Some(rejection.reason_id());
+        self.reason = Some((rejection.reason_id(), rejection.detail()));
     }
 
     /// The event of the request, patient aside.
@@ -274,10 +274,17 @@ impl Record {
         }
     }
 
-    /// The reason id of a refusal.
+    /// What is told of it in logs, metrics and traces.
     #[must_use]
-    pub fn reason_id(&self) -> Option<&'static str> {
-        self.reason
+    pub fn told(&self) -> Told<'_> {
+        Told {
+            request_id: &self.own.request_id,
+            interaction: self.interaction(),
+            resource: self.own.resource.map(crate::fhir::ResourceType::as_str),
+            reason: self.reason.as_ref().map(|(id, _)| *id),
+            detail: self.reason.as_ref().map(|(_, detail)| detail.as_str()),
+            client: self.own.client.as_deref(),
+        }
     }
 
     /// The id of the request.
@@ -298,10 +305,10 @@ impl Record {
         self.peer
     }
 
-    /// How long the request has taken so far.
+    /// What is measured of it.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 }
 
@@ -340,8 +347,9 @@ mod tests {
     fn record(status: u16, bundle: &[u16], patients: &[(&str, Option<usize>)]) -> Record {
         let (head, ()) = http::Request::new(()).into_parts();
         let now: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
-        let mut record =
-            Record::open(&"https://fhir.example/fhir".into(), "r-1", &head, ([192, 0, 2, 7].into(), now));
+        let watch = Watch::open(&crate::telemetry::Traces::off(), &head, "");
+        let origin = ([192, 0, 2, 7].into(), now);
+        let mut record = Record::open(&"https://fhir.example/fhir".into(), "r-1", (&head, &watch), origin);
         record.own.answered(status);
         for (index, status) in bundle.iter().enumerate() {
             let mut entry = record.own.entry(index, "GET", "Patient");
