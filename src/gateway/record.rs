@@ -182,6 +182,8 @@ impl Record {
         if self.kind.is_some_and(|kind| kind.writes()) && answer.status.is_success() {
             let location = answer.headers.get("location").and_then(|url| url.to_str().ok()).unwrap_or("");
             made(&mut self.own, location);
+            let etag = answer.headers.get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or("");
+            tagged(&mut self.own, etag);
         }
         if self.bundle.is_empty() {
             return;
@@ -328,6 +330,16 @@ fn made(entry: &mut Entry, location: &str) {
     }
 }
 
+/// The version of what a write made, by its tag: updates have no `Location` as a rule (FHIR R4 §3.1.0.4). What a delete
+/// leaves is no version of the resource.
+fn tagged(entry: &mut Entry, etag: &str) {
+    let deletes = matches!(entry.interaction, Interaction::Known(Kind::Delete | Kind::DeleteConditional));
+    if entry.id.is_some() && entry.version.is_none() && !deletes {
+        let version = etag.strip_prefix("W/\"").and_then(|tag| tag.strip_suffix('"'));
+        entry.version = version.filter(|version| crate::fhir::is_id(version)).map(str::to_owned);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -401,6 +413,28 @@ mod tests {
                 (id, version),
                 "{location}"
             );
+        }
+    }
+
+    /// AUD-6: the version of what was updated, by its tag where the address names none.
+    #[test]
+    fn aud_6_tags() {
+        let table = [
+            (Kind::Update, Some("p1"), None, "W/\"3\"", Some("3")),
+            (Kind::Patch, Some("p1"), None, "W/\"3\"", Some("3")),
+            (Kind::Create, Some("p1"), Some("1"), "W/\"3\"", Some("1")),
+            (Kind::Update, None, None, "W/\"3\"", None),
+            (Kind::Delete, Some("p1"), None, "W/\"3\"", None),
+            (Kind::Update, Some("p1"), None, "\"3\"", None),
+            (Kind::Update, Some("p1"), None, "W/\"3 4\"", None),
+            (Kind::Update, Some("p1"), None, "", None),
+        ];
+        for (kind, id, before, etag, version) in table {
+            let mut own = record(200, &[], &[]).own;
+            own.interaction = Interaction::Known(kind);
+            (own.id, own.version) = (id.map(str::to_owned), before.map(str::to_owned));
+            tagged(&mut own, etag);
+            assert_eq!(own.version.as_deref(), version, "{kind} {id:?} {etag}");
         }
     }
 }

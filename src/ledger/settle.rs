@@ -1,12 +1,14 @@
 //! What a sink takes after all is noted beside a gateway that may be writing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, params};
 
 use crate::ledger::LedgerError;
-use crate::ledger::store::file;
+use crate::ledger::fact::number;
+use crate::ledger::folder::{self, Listing};
+use crate::ledger::segment;
 
 /// Longest wait for the writer of a gateway, which never holds the store for long.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,20 +22,29 @@ pub fn settle_rejected(folder: &Path, sink: &str, sequences: &[u64]) -> Result<(
     if sequences.is_empty() {
         return Ok(());
     }
-    let path = file(folder);
-    let settle = || -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
-        let transaction = connection.transaction()?;
-        {
-            let mut delete = transaction.prepare("DELETE FROM rejected WHERE sink = ?1 AND sequence = ?2")?;
-            for sequence in sequences {
-                delete.execute(params![sink, i64::try_from(*sequence).unwrap_or(i64::MAX)])?;
-            }
+    let Some(mut path) = newest(folder)? else { return Ok(()) };
+    loop {
+        settle(&path, sink, sequences).map_err(|cause| LedgerError::store(&path, cause))?;
+        // A file that was begun meanwhile may have taken over what was not settled yet.
+        match newest(folder)? {
+            Some(now) if now != path => path = now,
+            Some(_) | None => return Ok(()),
         }
-        transaction.commit()
-    };
-    settle().map_err(|cause| LedgerError::store(&path, cause))
+    }
+}
+
+fn newest(folder: &Path) -> Result<Option<PathBuf>, LedgerError> {
+    Ok(Listing::of(folder)?.segments.last().map(|at| folder::segment(folder, *at)))
+}
+
+fn settle(path: &Path, sink: &str, sequences: &[u64]) -> rusqlite::Result<()> {
+    let mut connection: Connection = segment::writing(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    let transaction = connection.transaction()?;
+    let mut delete = transaction.prepare("DELETE FROM rejected WHERE sink = ?1 AND sequence = ?2")?;
+    for sequence in sequences {
+        delete.execute(params![sink, number(*sequence)])?;
+    }
+    drop(delete);
+    transaction.commit()
 }

@@ -119,8 +119,7 @@ impl Sending<'_> {
     fn refused(&mut self, reader: &Reader) -> Result<u64, Failure> {
         let mut gone = 0;
         for sequence in self.refused.keys().copied().collect::<Vec<_>>() {
-            let found = reader.after(sequence.saturating_sub(1), 1).map_err(Failure::work)?;
-            match found.into_iter().next().filter(|kept| kept.sequence == sequence) {
+            match reader.event(sequence).map_err(Failure::work)? {
                 Some(kept) => self.add(kept).map_err(Failure::work)?,
                 None => gone += 1,
             }
