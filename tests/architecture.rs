@@ -42,7 +42,7 @@ const TABLE: [(&str, Rank, Imports); 23] = [
     ("issuer", Shell, Only(&["token", "config", "oauth", "shared"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
     ("ledger", Shell, Only(&["audit", "config"])),
-    ("sink", Shell, Only(&["fhir", "audit", "config", "oauth", "ledger"])),
+    ("sink", Shell, Only(&["fhir", "config", "oauth", "ledger"])),
     ("discovery", Shell, Only(&["fhir", "config"])),
     ("reject", Shell, Only(&["fhir", "token", "policy", "release"])),
     ("listener", Shell, Only(&["config", "telemetry"])),

@@ -10,6 +10,8 @@ mod bound;
 mod credentials;
 #[path = "journeys/demo.rs"]
 mod demo;
+#[path = "journeys/disclosed.rs"]
+mod disclosed;
 #[path = "journeys/dpop.rs"]
 mod dpop;
 #[path = "journeys/guard.rs"]
@@ -26,14 +28,20 @@ mod issuer;
 mod proof;
 #[path = "journeys/raw.rs"]
 mod raw;
+#[path = "journeys/receiver.rs"]
+mod receiver;
 #[path = "journeys/redis_server.rs"]
 mod redis_server;
 #[path = "journeys/replicas.rs"]
 mod replicas;
+#[path = "journeys/repository.rs"]
+mod repository;
 #[path = "journeys/settings.rs"]
 mod settings;
 #[path = "journeys/sharing.rs"]
 mod sharing;
+#[path = "journeys/sinks.rs"]
+mod sinks;
 mod support;
 #[path = "journeys/together.rs"]
 mod together;

@@ -398,7 +398,7 @@ pub enum Sink {
         /// How an event is written so that sending it twice makes it no two. Default: `update`.
         write: Option<SinkWrite>,
         /// How the gateway authenticates there: `none`, `basic`, `bearer` or `client_credentials`. Default: `none`.
-        credentials: Option<Credentials>,
+        credentials: Option<Box<Credentials>>,
         /// PEM file with an extra trust anchor.
         ca: Option<PathBuf>,
         /// PEM file with the certificate chain that the gateway presents there.

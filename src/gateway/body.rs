@@ -46,8 +46,8 @@ pub enum Content {
 }
 
 /// A body that passes through.
-pub struct Passing {
-    inner: UpstreamBody,
+pub struct Passing<B = UpstreamBody> {
+    inner: B,
     rewriter: Option<Rewriter>,
     /// The bases of a file of which nothing has come yet.
     file: Option<Arc<Mapping>>,
@@ -109,18 +109,16 @@ impl ResponseBody {
 
     /// Records whom the rest of the body names as it comes in: each with this event.
     pub(super) fn disclose(&mut self, recorder: &Recorder, entry: impl FnOnce() -> Entry) {
-        if let Self::Passing(passing) = self
-            && !passing.ended
-        {
-            passing.disclosure = Some(Disclosure { recorder: recorder.clone(), entry: Arc::new(entry()) });
+        if let Self::Passing(passing) = self {
+            passing.disclose(recorder, entry);
         }
     }
 }
 
-impl Passing {
+impl<B: Body<Data = Bytes, Error = UpstreamError> + Unpin> Passing<B> {
     /// A body that passes through. Whoever it names from now on must be recorded by [`ResponseBody::disclose`], or by
     /// whoever asks for [`Self::patients`].
-    pub fn new(inner: UpstreamBody, content: Content) -> Self {
+    pub fn new(inner: B, content: Content) -> Self {
         let rewrites = if matches!(content, Content::Fhir(_)) { Rewrites::Yes } else { Rewrites::No };
         let (rewriter, file) = match content {
             Content::Fhir(rewriter) => (Some(rewriter), None),
@@ -165,6 +163,12 @@ impl Passing {
     /// Whom the body has named so far; asked once, before anything of it leaves.
     pub fn patients(&mut self) -> Vec<Mention> {
         std::mem::take(&mut self.named).into_iter().map(|id| Mention { id, entry: None }).collect()
+    }
+
+    fn disclose(&mut self, recorder: &Recorder, entry: impl FnOnce() -> Entry) {
+        if !self.ended {
+            self.disclosure = Some(Disclosure { recorder: recorder.clone(), entry: Arc::new(entry()) });
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, BrokenOff>>> {
@@ -254,17 +258,13 @@ impl Passing {
     /// Tells by its first byte whether a file is resources line by line. Others pass unread: a backend may export tables.
     fn look(&mut self, bytes: &Bytes) {
         let Some(mapping) = &self.file else { return };
-        let text = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes).trim_ascii_start();
-        let Some(first) = text.first() else { return };
+        // Spaces and a byte order mark come before it.
+        let says = |byte: &&u8| !byte.is_ascii_whitespace() && !matches!(byte, 0xEF | 0xBB | 0xBF);
+        let Some(first) = bytes.iter().find(says) else { return };
         if *first == b'{' {
             self.rewriter = Some(Rewriter::of_lines(Arc::clone(mapping)));
         }
         self.file = None;
-    }
-
-    /// Bytes that were taken and have not left.
-    fn waiting(&self) -> usize {
-        self.queued.saturating_add(self.rewriter.as_ref().map_or(0, Rewriter::held))
     }
 
     fn break_off(&mut self, error: BrokenOff) -> Poll<Option<Result<Bytes, BrokenOff>>> {
@@ -278,7 +278,14 @@ impl Passing {
     }
 }
 
-impl fmt::Debug for Passing {
+impl<B> Passing<B> {
+    /// Bytes that were taken and have not left.
+    fn waiting(&self) -> usize {
+        self.queued.saturating_add(self.rewriter.as_ref().map_or(0, Rewriter::held))
+    }
+}
+
+impl<B> fmt::Debug for Passing<B> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Passing").field("waiting", &self.waiting()).finish_non_exhaustive()
     }
@@ -322,3 +329,6 @@ impl Body for ResponseBody {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -372,7 +372,7 @@ mod tests {
 
     use http::StatusCode;
 
-    use super::{IssuerFigures, Metrics};
+    use super::{IssuerFigures, Metrics, SinkFigures};
 
     /// Every metric shows what was told, and nothing untold.
     #[test]
@@ -406,16 +406,6 @@ mod tests {
         metrics.issuer("https://as.test", &figures);
         figures.keys_age = None;
         metrics.issuer("https://other.test", &figures);
-        let sink = |name: &str| SinkFigures {
-            name: name.to_owned(),
-            lag: 12,
-            oldest: Duration::from_millis(1500),
-            delivered: 88,
-            rejected: 1,
-            failures: 3,
-        };
-        metrics.audit_sinks(&[sink("fhir"), sink("gone")]);
-        metrics.audit_sinks(&[sink("fhir")]);
         let open = metrics.connected();
         let closed = metrics.clone().connected();
         drop(closed);
@@ -441,18 +431,40 @@ mod tests {
             "pforte_issuer_key_fetches_total{issuer=\"https://as.test\",outcome=\"unchanged\"} 40",
             "pforte_introspections_total{issuer=\"https://as.test\"} 5",
             "pforte_introspections_avoided_total{issuer=\"https://as.test\"} 95",
-            "pforte_audit_sink_lag_events{sink=\"fhir\"} 12",
-            "pforte_audit_sink_lag_seconds{sink=\"fhir\"} 1.5",
-            "pforte_audit_sink_delivered_total{sink=\"fhir\"} 88",
-            "pforte_audit_sink_rejected_total{sink=\"fhir\"} 1",
-            "pforte_audit_sink_failures_total{sink=\"fhir\"} 3",
             "# EOF",
         ];
         for line in lines {
             assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
         }
-        assert!(!text.contains("sink=\"gone\""), "{text}");
         assert!(!text.contains("keys_age_seconds{issuer=\"https://other.test\""), "{text}");
         assert!(metrics.encode().contains("pforte_connections 0\n"));
+    }
+
+    /// A sink is shown while there is one.
+    #[test]
+    fn sinks_come_and_go() {
+        let metrics = Metrics::new();
+        let sink = |name: &str| SinkFigures {
+            name: name.to_owned(),
+            lag: 12,
+            oldest: Duration::from_millis(1500),
+            delivered: 88,
+            rejected: 1,
+            failures: 3,
+        };
+        metrics.audit_sinks(&[sink("fhir"), sink("gone")]);
+        metrics.audit_sinks(&[sink("fhir")]);
+        let text = metrics.encode();
+        let lines = [
+            "pforte_audit_sink_lag_events{sink=\"fhir\"} 12",
+            "pforte_audit_sink_lag_seconds{sink=\"fhir\"} 1.5",
+            "pforte_audit_sink_delivered_total{sink=\"fhir\"} 88",
+            "pforte_audit_sink_rejected_total{sink=\"fhir\"} 1",
+            "pforte_audit_sink_failures_total{sink=\"fhir\"} 3",
+        ];
+        for line in lines {
+            assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+        }
+        assert!(!text.contains("sink=\"gone\""), "{text}");
     }
 }

@@ -95,7 +95,7 @@ impl Check<'_> {
         let plain = url.as_ref().filter(|url| url.scheme() == "http").map(|_| PlainUrl);
         let (ca, own) = (ca.as_deref(), (client_certificate.as_deref(), client_key.as_deref()));
         let (ca, client_certificate) = self.sink_tls(key, (ca, own), plain);
-        let credentials = self.sink_credentials(&at("credentials"), credentials.as_ref());
+        let credentials = self.sink_credentials(&at("credentials"), credentials.as_deref());
         let batch = batch.unwrap_or(BATCH);
         if batch == 0 || batch > LARGEST_BATCH {
             let expected = format!("between `1` and `{LARGEST_BATCH}`");
