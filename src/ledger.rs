@@ -10,28 +10,38 @@
 //! its record too.
 
 mod fact;
+mod find;
+mod folder;
+mod head;
+mod opening;
 mod queue;
 mod reader;
+mod segment;
 mod settle;
 mod store;
+mod tender;
+mod upkeep;
 mod verify;
+mod write;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::audit::Entry;
-use crate::config::Audit;
+use crate::config::{Audit, Rotation};
 use crate::ledger::fact::Fact;
-use crate::ledger::queue::{Done, Job, Pending, Queue, Worker};
+use crate::ledger::queue::{Job, Pending, Queue, Told, Worker};
 use crate::ledger::store::{Discard, Spool, Store};
 
 pub use fact::{Hash, Kept, NoHash};
-pub use queue::Rejection;
-pub use reader::{Filter, Reader};
+pub use find::Filter;
+pub use queue::{Intent, Rejection};
+pub use reader::Reader;
 pub use settle::settle_rejected;
 pub use verify::{Fault, Verification};
 
@@ -58,9 +68,26 @@ pub enum LedgerError {
         /// The folder.
         path: PathBuf,
     },
+    /// A file was removed, or another put in its place, while it was written to.
+    #[error("`{path}`: was removed or replaced while in use; put it back, or restart the gateway")]
+    Replaced {
+        /// The file.
+        path: PathBuf,
+    },
     /// The disk neither took the record nor refused it in time. It may still be written.
     #[error("the disk did not take an audit event in {0:?}")]
     Slow(Duration),
+    /// A file is not what was written.
+    #[error(
+        "`{path}`: {what}; move this file, and those with its name and `-wal` or `-shm`, out of the folder and keep them: \
+         a new file then goes on, and `pforte audit verify` names the events that are missing"
+    )]
+    Spoilt {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
+    },
     /// SQLite says no.
     #[error("`{path}`: {cause}")]
     Store {
@@ -92,7 +119,7 @@ impl LedgerError {
     }
 }
 
-/// How the ledger is doing.
+/// How the ledger is doing. What concerns files is looked up each minute or so.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LedgerStatus {
     /// Events that wait to be written.
@@ -101,6 +128,42 @@ pub struct LedgerStatus {
     pub failed: u64,
     /// Why the last attempt to write failed; absent when it did not.
     pub last_error: Option<String>,
+    /// The number of the newest durable event, 0 while there is none.
+    pub head: u64,
+    /// How many files the events are in.
+    pub segments: usize,
+    /// How large these are together, about, in bytes.
+    pub bytes: u64,
+    /// When the oldest event that is kept was recorded.
+    pub oldest: Option<Timestamp>,
+    /// Bytes that are free on their disk; absent when that cannot be told.
+    pub free: Option<u64>,
+}
+
+/// The part of the status that a spool knows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Figures {
+    head: u64,
+    segments: usize,
+    bytes: u64,
+    /// Milliseconds since the epoch.
+    oldest: Option<i64>,
+    free: Option<u64>,
+}
+
+/// What a reload may change.
+#[derive(Debug, Clone)]
+struct Rules {
+    rotation: Rotation,
+    retention: Option<Duration>,
+    sinks: Vec<String>,
+}
+
+impl Rules {
+    fn of(settings: &Audit) -> Self {
+        let sinks = settings.sinks.iter().map(|sink| sink.name.clone()).collect();
+        Self { rotation: settings.rotation, retention: settings.retention, sinks }
+    }
 }
 
 /// Bounds of a ledger.
@@ -114,6 +177,8 @@ struct Bounds {
     patience: Duration,
     /// Time between attempts to write again while the disk fails and nobody asks.
     probe: Duration,
+    /// Time between looks after the files.
+    upkeep: Duration,
 }
 
 impl Default for Bounds {
@@ -123,15 +188,10 @@ impl Default for Bounds {
             waiting_bytes: 32 * 1024 * 1024,
             patience: Duration::from_secs(10),
             probe: Duration::from_secs(1),
+            upkeep: Duration::from_secs(60),
         }
     }
 }
-
-/// A write that was announced and whose end is not recorded yet. Dropped without [`Ledger::conclude`], it is recorded as
-/// interrupted when the ledger is opened the next time.
-#[derive(Debug)]
-#[must_use = "a write that was announced is concluded"]
-pub struct Intent(u64);
 
 /// Records audit entries durably. Shared by reference; one per process and folder.
 #[derive(Debug)]
@@ -140,6 +200,15 @@ pub struct Ledger {
     patience: Duration,
     head: watch::Receiver<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    rules: Option<Arc<Mutex<Rules>>>,
+    keeps: Keeps,
+}
+
+/// What becomes of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    All,
+    Nothing,
 }
 
 impl Ledger {
@@ -148,11 +217,21 @@ impl Ledger {
     /// The folder is locked against other processes while the ledger lives.
     ///
     /// # Errors
-    /// When the folder cannot be used, or another process uses it.
+    /// When the folder cannot be used, another process uses it, or its newest file is spoilt.
     pub fn open(settings: &Audit) -> Result<Self, LedgerError> {
-        let store = Store::open(settings)?;
+        let rules = Arc::new(Mutex::new(Rules::of(settings)));
+        let store = Store::open(settings.path.clone(), Arc::clone(&rules), queue::now())?;
         let head = store.head();
-        Self::start(store, head, Bounds::default())
+        let mut ledger = Self::start(store, head, Bounds::default())?;
+        ledger.rules = Some(rules);
+        Ok(ledger)
+    }
+
+    /// Takes over what new settings say of rotation, retention and the sinks that events are kept for. The folder stays.
+    pub fn change(&self, settings: &Audit) {
+        if let Some(rules) = &self.rules {
+            *rules.lock().unwrap_or_else(PoisonError::into_inner) = Rules::of(settings);
+        }
     }
 
     /// A ledger that keeps nothing and answers at once: for benchmarks of everything else.
@@ -160,7 +239,9 @@ impl Ledger {
     /// # Errors
     /// When no thread can be had.
     pub fn discarding() -> Result<Self, LedgerError> {
-        Self::start(Discard::default(), 0, Bounds::default())
+        let mut ledger = Self::start(Discard::default(), 0, Bounds::default())?;
+        ledger.keeps = Keeps::Nothing;
+        Ok(ledger)
     }
 
     fn start(spool: impl Spool + 'static, head: u64, bounds: Bounds) -> Result<Self, LedgerError> {
@@ -173,7 +254,7 @@ impl Ledger {
             .spawn(move || worker.run())
             .map_err(|cause| LedgerError::io(Path::new("audit-ledger"), cause))?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self { queue, patience, head, writer })
+        Ok(Self { queue, patience, head, writer, rules: None, keeps: Keeps::All })
     }
 
     /// Records these entries, together or not at all, and returns once they are durable.
@@ -183,7 +264,7 @@ impl Ledger {
     /// # Errors
     /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
     pub async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        if entries.is_empty() {
+        if entries.is_empty() || self.keeps == Keeps::Nothing {
             return Ok(());
         }
         let facts = entries.iter().map(Fact::of).collect();
@@ -196,8 +277,8 @@ impl Ledger {
     /// When it could not be recorded: then nothing may be sent.
     pub async fn intend(&self, entry: &Entry) -> Result<Intent, LedgerError> {
         match self.ask(Job::Intend(Fact::of(entry))).await? {
-            Done::Intended(id) => Ok(Intent(id)),
-            Done::Noted => Err(LedgerError::Writer),
+            Told::Intended(intent) => Ok(intent),
+            Told::Noted => Err(LedgerError::Writer),
         }
     }
 
@@ -205,10 +286,10 @@ impl Ledger {
     ///
     /// # Errors
     /// When that could not be recorded. The announcement then stays, and becomes an event of its own that says that the end is
-    /// not known.
+    /// not known, as soon as anything can be recorded.
     pub async fn conclude(&self, intent: Intent, entries: &[Entry]) -> Result<(), LedgerError> {
         let facts = entries.iter().map(Fact::of).collect();
-        self.ask(Job::Record { facts, intent: Some(intent.0) }).await.map(drop)
+        self.ask(Job::Record { facts, intent: Some(intent.take()) }).await.map(drop)
     }
 
     /// Notes durably that a sink has taken everything up to and including `through`, but for these.
@@ -224,7 +305,7 @@ impl Ledger {
         self.ask(Job::Delivered { sink: sink.to_owned(), through, rejected }).await.map(drop)
     }
 
-    async fn ask(&self, job: Job) -> Result<Done, LedgerError> {
+    async fn ask(&self, job: Job) -> Result<Told, LedgerError> {
         let (done, told) = oneshot::channel();
         self.queue.push(Pending { job, done })?;
         match tokio::time::timeout(self.patience, told).await {

@@ -36,7 +36,12 @@ impl Hash {
 
 impl fmt::Display for Hash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        let digit = |value: u8| char::from_digit(u32::from(value), 16).unwrap_or('0');
+        let mut text = String::with_capacity(64);
+        for byte in self.0 {
+            text.extend([digit(byte >> 4), digit(byte & 0x0f)]);
+        }
+        f.write_str(&text)
     }
 }
 
@@ -63,6 +68,16 @@ impl fmt::Debug for Hash {
     }
 }
 
+/// A number as SQLite keeps it.
+pub(super) fn number(natural: u64) -> i64 {
+    i64::try_from(natural).unwrap_or(i64::MAX)
+}
+
+/// A number that SQLite kept; 0 when it is none of ours.
+pub(super) fn natural(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}
+
 /// What is about to be kept.
 #[derive(Debug)]
 pub(super) struct Fact {
@@ -71,6 +86,7 @@ pub(super) struct Fact {
     pub(super) recorded: i64,
     pub(super) patient: Option<String>,
     pub(super) user: Option<String>,
+    pub(super) fhir_user: Option<String>,
     pub(super) client: Option<String>,
 }
 
@@ -81,15 +97,27 @@ impl Fact {
             recorded: entry.recorded.as_millisecond(),
             patient: entry.subject_patient(),
             user: entry.subject.clone(),
+            fhir_user: entry.fhir_user.clone(),
             client: entry.client.clone(),
         }
     }
 }
 
 impl Fact {
+    /// What an announced write is recorded as when its end is not known; nothing when it cannot be read.
+    ///
+    /// It may have been done, so it is about the patient that it would be about had it succeeded.
+    pub(super) fn interrupted(kept: &[u8]) -> Option<Self> {
+        let mut entry = Entry::read(kept).ok()?;
+        (entry.status, entry.reason) = (200, None);
+        entry.about = entry.subject_patient();
+        entry.interrupted();
+        Some(Self::of(&entry))
+    }
+
     /// What it is found by.
-    pub(super) fn found_by(&self) -> (i64, [Option<&str>; 3]) {
-        (self.recorded, [&self.patient, &self.user, &self.client].map(Option::as_deref))
+    pub(super) fn found_by(&self) -> (i64, [Option<&str>; 4]) {
+        (self.recorded, [&self.patient, &self.user, &self.fhir_user, &self.client].map(Option::as_deref))
     }
 }
 

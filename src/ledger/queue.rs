@@ -2,12 +2,14 @@
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
 
 use crate::ledger::fact::Fact;
 use crate::ledger::store::Spool;
-use crate::ledger::{Bounds, LedgerError, LedgerStatus};
+use crate::ledger::{Bounds, Figures, LedgerError, LedgerStatus};
 
 /// An event that a sink did not take, and never will as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +20,20 @@ pub struct Rejection {
     pub reason: String,
 }
 
+/// How an announced write ends that nobody concluded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It may have been sent; its end is not known.
+    Interrupted,
+    /// It was not sent: nobody was told that it might be.
+    Unsent,
+}
+
 /// What is to be kept.
 #[derive(Debug)]
 pub(super) enum Job {
+    /// These announced writes are not concluded by anybody.
+    Abandon(Vec<(u64, Fate)>),
     /// A sink has taken everything up to a number, but for some.
     Delivered { sink: String, through: u64, rejected: Vec<Rejection> },
     /// A write is about to be sent.
@@ -29,20 +42,44 @@ pub(super) enum Job {
     Record { facts: Vec<Fact>, intent: Option<u64> },
 }
 
+/// What an event takes in the file beside what is kept of it, about.
+const ROW: u64 = 160;
+
 impl Job {
     fn events(&self) -> usize {
         match self {
-            Self::Delivered { .. } => 0,
+            Self::Abandon(_) | Self::Delivered { .. } => 0,
             Self::Intend(_) => 1,
             Self::Record { facts, .. } => facts.len(),
         }
     }
 
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
-            Self::Delivered { .. } => 0,
+            Self::Abandon(_) | Self::Delivered { .. } => 0,
             Self::Intend(fact) => fact.kept.len(),
             Self::Record { facts, .. } => facts.iter().map(|fact| fact.kept.len()).sum(),
+        }
+    }
+
+    /// How much a segment grows by it, about.
+    pub(super) fn grows(&self) -> u64 {
+        let Self::Record { facts, .. } = self else { return 0 };
+        let row = |fact: &Fact| u64::try_from(fact.kept.len()).unwrap_or(u64::MAX).saturating_add(ROW);
+        facts.iter().map(row).sum()
+    }
+
+    /// When its first event was recorded.
+    pub(super) fn first(&self) -> Option<i64> {
+        let Self::Record { facts, .. } = self else { return None };
+        facts.first().map(|fact| fact.recorded)
+    }
+
+    /// What it would have ended.
+    fn concludes(&self) -> Option<u64> {
+        match self {
+            Self::Record { intent, .. } => *intent,
+            Self::Abandon(_) | Self::Delivered { .. } | Self::Intend(_) => None,
         }
     }
 }
@@ -56,11 +93,55 @@ pub(super) enum Done {
     Noted,
 }
 
+/// A write that was announced and whose end is not recorded yet.
+///
+/// Dropped without [`Ledger::conclude`](crate::ledger::Ledger::conclude), it becomes an event of its own that says that its end
+/// is not known: at once, or when the ledger is opened the next time.
+#[derive(Debug)]
+#[must_use = "a write that was announced is concluded"]
+pub struct Intent {
+    id: u64,
+    /// Absent once somebody else answers for it.
+    queue: Option<Arc<Queue>>,
+}
+
+impl Intent {
+    /// Its number; whoever takes it answers for it.
+    pub(super) fn take(mut self) -> u64 {
+        self.queue = None;
+        self.id
+    }
+
+    /// Nobody heard of it.
+    fn withdraw(mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.abandon(self.id, Fate::Unsent);
+        }
+    }
+}
+
+impl Drop for Intent {
+    fn drop(&mut self) {
+        if let Some(queue) = self.queue.take() {
+            queue.abandon(self.id, Fate::Interrupted);
+        }
+    }
+}
+
+/// What a waiter is told.
+#[derive(Debug)]
+pub(super) enum Told {
+    /// Its write was announced.
+    Intended(Intent),
+    /// It is kept.
+    Noted,
+}
+
 /// A job, and who waits for it.
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) job: Job,
-    pub(super) done: oneshot::Sender<Result<Done, LedgerError>>,
+    pub(super) done: oneshot::Sender<Result<Told, LedgerError>>,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +153,9 @@ struct Waiting {
     closed: bool,
     failed: u64,
     failing: Option<LedgerError>,
+    /// Announced writes that nobody concludes.
+    abandoned: Vec<(u64, Fate)>,
+    figures: Figures,
 }
 
 impl Waiting {
@@ -96,6 +180,7 @@ impl Queue {
     pub(super) fn push(&self, pending: Pending) -> Result<(), LedgerError> {
         let mut waiting = self.lock();
         if waiting.closed {
+            waiting.abandoned.extend(pending.job.concludes().map(|intent| (intent, Fate::Interrupted)));
             return Err(LedgerError::Closed);
         }
         let events = waiting.events.saturating_add(pending.job.events());
@@ -103,6 +188,7 @@ impl Queue {
         // One caller may exceed the bounds when nothing else waits: a large batch could never be recorded otherwise.
         if waiting.events > 0 && (events > self.bounds.waiting_events || bytes > self.bounds.waiting_bytes) {
             waiting.fail(pending.job.events());
+            waiting.abandoned.extend(pending.job.concludes().map(|intent| (intent, Fate::Interrupted)));
             return Err(LedgerError::Full);
         }
         (waiting.events, waiting.bytes) = (events, bytes);
@@ -112,13 +198,29 @@ impl Queue {
         Ok(())
     }
 
+    /// Leaves it to the writer to end an announced write.
+    fn abandon(&self, intent: u64, fate: Fate) {
+        self.lock().abandoned.push((intent, fate));
+        self.changed.notify_one();
+    }
+
     pub(super) fn status(&self) -> LedgerStatus {
         let waiting = self.lock();
+        let figures = waiting.figures;
         LedgerStatus {
             queued: waiting.events,
             failed: waiting.failed,
             last_error: waiting.failing.as_ref().map(LedgerError::to_string),
+            head: figures.head,
+            segments: figures.segments,
+            bytes: figures.bytes,
+            oldest: figures.oldest.and_then(|oldest| Timestamp::from_millisecond(oldest).ok()),
+            free: figures.free,
         }
+    }
+
+    pub(super) fn show(&self, figures: Figures) {
+        self.lock().figures = figures;
     }
 
     pub(super) fn failing(&self) -> Option<LedgerError> {
@@ -136,23 +238,25 @@ impl Queue {
     }
 
     /// Blocks until there is something to do.
-    fn next(&self) -> Work {
+    fn next(&self, upkeep: Instant) -> Work {
         let mut waiting = self.lock();
         loop {
-            if !waiting.pending.is_empty() {
-                return Work::Write(mem::take(&mut waiting.pending));
+            let works = waiting.failing.is_none();
+            if !waiting.pending.is_empty() || works && !waiting.abandoned.is_empty() {
+                return Work::Write(mem::take(&mut waiting.pending), mem::take(&mut waiting.abandoned));
             }
             if waiting.closed {
                 return Work::End;
             }
-            if waiting.failing.is_none() {
-                waiting = self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner);
-                continue;
+            let now = Instant::now();
+            if works && now >= upkeep {
+                return Work::Upkeep;
             }
+            let patience = if works { upkeep.duration_since(now) } else { self.bounds.probe };
             let (again, waited) =
-                self.changed.wait_timeout(waiting, self.bounds.probe).unwrap_or_else(PoisonError::into_inner);
+                self.changed.wait_timeout(waiting, patience).unwrap_or_else(PoisonError::into_inner);
             waiting = again;
-            if waited.timed_out() && waiting.pending.is_empty() && !waiting.closed {
+            if !works && waited.timed_out() && waiting.pending.is_empty() && !waiting.closed {
                 return Work::Probe;
             }
         }
@@ -183,7 +287,8 @@ impl Queue {
 enum Work {
     End,
     Probe,
-    Write(Vec<Pending>),
+    Upkeep,
+    Write(Vec<Pending>, Vec<(u64, Fate)>),
 }
 
 /// The one who writes.
@@ -191,11 +296,15 @@ pub(super) struct Worker<S> {
     queue: Arc<Queue>,
     spool: S,
     head: watch::Sender<u64>,
+    /// When the files are looked after again.
+    upkeep: Instant,
 }
 
 impl<S: Spool> Worker<S> {
     pub(super) fn new(queue: Arc<Queue>, spool: S, head: watch::Sender<u64>) -> Self {
-        Self { queue, spool, head }
+        let upkeep = Instant::now() + queue.bounds.upkeep;
+        queue.show(spool.figures());
+        Self { queue, spool, head, upkeep }
     }
 
     /// Writes until the queue is closed and empty.
@@ -203,44 +312,89 @@ impl<S: Spool> Worker<S> {
         // Ends the queue when this thread ends, however it ends: nobody shall wait for a writer that is gone.
         let _end = End(Arc::clone(&self.queue));
         while self.step() {}
+        if let Err(error) = self.spool.close() {
+            tracing::warn!(%error, "the audit events are not all in their main file; the next start sees to it");
+        }
     }
 
     /// Does the next piece of work; false when there will be none.
     pub(super) fn step(&mut self) -> bool {
-        match self.queue.next() {
+        match self.queue.next(self.upkeep) {
             Work::End => return false,
             // Readiness keeps requests away while writing fails, so nobody would notice that it works again.
             Work::Probe => {
                 let result = self.spool.probe();
                 self.queue.settle(0, 0, result.as_ref().map(drop));
             }
-            Work::Write(batch) => self.write(batch),
+            Work::Upkeep => self.keep_up(now()),
+            Work::Write(batch, abandoned) => {
+                self.write(batch, abandoned);
+                let now = now();
+                self.spool.tend(now);
+                // Requests that never pause must not keep it from the rest.
+                if Instant::now() >= self.upkeep {
+                    self.keep_up(now);
+                }
+                self.queue.show(self.spool.figures());
+            }
         }
         true
     }
 
-    fn write(&mut self, batch: Vec<Pending>) {
+    fn keep_up(&mut self, now: Timestamp) {
+        self.upkeep = Instant::now() + self.queue.bounds.upkeep;
+        self.spool.upkeep(now);
+        self.queue.show(self.spool.figures());
+    }
+
+    fn write(&mut self, batch: Vec<Pending>, abandoned: Vec<(u64, Fate)>) {
         let bytes = batch.iter().map(|pending| pending.job.bytes()).sum();
         let events = batch.iter().map(|pending| pending.job.events()).sum();
-        let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).collect();
+        let last = (!abandoned.is_empty()).then_some(Job::Abandon(abandoned));
+        let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).chain(&last).collect();
         let result = self.spool.apply(&jobs);
         // First the state, then the waiters: who was told of a failure finds it in the status.
         self.queue.settle(events, bytes, result.as_ref().map(drop));
-        // A waiter that is gone needs no answer.
         match result {
             Ok(applied) => {
                 self.head.send_replace(applied.head);
                 for (pending, done) in batch.into_iter().zip(applied.done) {
-                    let _ = pending.done.send(Ok(done));
+                    self.tell(pending, done);
                 }
             }
             Err(error) => {
+                if let Some(Job::Abandon(abandoned)) = last {
+                    self.queue.lock().abandoned.extend(abandoned);
+                }
                 for pending in batch {
+                    if let Some(intent) = pending.job.concludes() {
+                        self.queue.abandon(intent, Fate::Interrupted);
+                    }
+                    // A waiter that is gone needs no answer.
                     let _ = pending.done.send(Err(error.clone()));
                 }
             }
         }
     }
+
+    fn tell(&self, pending: Pending, done: Done) {
+        let told = match done {
+            Done::Intended(id) => Told::Intended(Intent { id, queue: Some(Arc::clone(&self.queue)) }),
+            Done::Noted => Told::Noted,
+        };
+        // A waiter that is gone sends nothing.
+        if let Err(Ok(Told::Intended(intent))) = pending.done.send(Ok(told)) {
+            intent.withdraw();
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "old files are known by their age, also while no request comes"
+)]
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
 }
 
 struct End(Arc<Queue>);

@@ -1,55 +1,33 @@
 //! Reads recorded events back, oldest first, also while a gateway writes.
 
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use jiff::Timestamp;
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use crate::audit::{Entry, Outcome};
-use crate::ledger::LedgerError;
-use crate::ledger::fact::{Hash, Kept};
-use crate::ledger::store::file;
+use crate::audit::Entry;
+use crate::ledger::fact::{Hash, Kept, natural, number};
+use crate::ledger::folder::{self, Listing};
+use crate::ledger::segment::{self, Meta, Span};
+use crate::ledger::{LedgerError, Rejection, settle};
 
-/// Which events; those that all set members fit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Filter {
-    /// About this patient: the id.
-    pub patient: Option<String>,
-    /// By this user: the token's `sub`, or its `fhirUser`.
-    pub user: Option<String>,
-    /// By this OAuth client.
-    pub client: Option<String>,
-    /// With this request id.
-    pub request_id: Option<String>,
-    /// Recorded at this instant or later.
-    pub since: Option<Timestamp>,
-    /// Recorded before this instant.
-    pub until: Option<Timestamp>,
-    /// Ended so.
-    pub outcome: Option<Outcome>,
-}
-
-impl Filter {
-    /// Whether an entry fits.
-    #[must_use]
-    pub fn takes(&self, entry: &Entry) -> bool {
-        let same = |wanted: &Option<String>, found: &[Option<&str>]| {
-            wanted.as_deref().is_none_or(|wanted| found.contains(&Some(wanted)))
-        };
-        same(&self.patient, &[entry.subject_patient().as_deref()])
-            && same(&self.user, &[entry.subject.as_deref(), entry.fhir_user.as_deref()])
-            && same(&self.client, &[entry.client.as_deref()])
-            && same(&self.request_id, &[Some(&entry.request_id)])
-            && self.since.is_none_or(|since| entry.recorded >= since)
-            && self.until.is_none_or(|until| entry.recorded < until)
-            && self.outcome.is_none_or(|outcome| entry.outcome() == outcome)
-    }
-}
-
-/// Reads a folder of events.
+/// Reads a folder of events. One file at a time is open: the one that was read last.
+///
+/// A reader may be held for long; it sees what is recorded meanwhile.
 pub struct Reader {
-    pub(super) path: PathBuf,
-    pub(super) connection: Option<Connection>,
+    pub(super) folder: PathBuf,
+    listed: RefCell<Vec<u64>>,
+    /// What never changes once it was read.
+    limits: RefCell<HashMap<u64, (Meta, Option<Span>)>>,
+    open: RefCell<Option<(u64, Connection)>>,
+    opened: Cell<u64>,
+}
+
+/// A segment that may have gone since it was listed.
+enum Looked<T> {
+    Found(T),
+    Gone,
 }
 
 impl Reader {
@@ -58,15 +36,93 @@ impl Reader {
     /// # Errors
     /// When what is there cannot be read.
     pub fn open(folder: &Path) -> Result<Self, LedgerError> {
-        let path = file(folder);
-        if !path.exists() {
-            folder.read_dir().map_err(|cause| LedgerError::io(folder, cause))?;
-            return Ok(Self { path, connection: None });
+        let reader = Self {
+            folder: folder.to_owned(),
+            listed: RefCell::default(),
+            limits: RefCell::default(),
+            open: RefCell::default(),
+            opened: Cell::new(0),
+        };
+        reader.list()?;
+        Ok(reader)
+    }
+
+    /// The segments that are there now, ascending.
+    pub(super) fn list(&self) -> Result<Vec<u64>, LedgerError> {
+        let segments = Listing::of(&self.folder)?.segments;
+        self.listed.replace(segments.clone());
+        Ok(segments)
+    }
+
+    pub(super) fn path(&self, at: u64) -> PathBuf {
+        folder::segment(&self.folder, at)
+    }
+
+    /// Asks one segment.
+    pub(super) fn with<T>(
+        &self,
+        at: u64,
+        ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+    ) -> Result<T, LedgerError> {
+        let path = self.path(at);
+        let say = |cause| LedgerError::store(&path, cause);
+        let mut open = self.open.borrow_mut();
+        if open.as_ref().is_none_or(|(number, _)| *number != at) {
+            // First closed, then opened: a finished segment must not be held.
+            *open = None;
+            *open = Some((at, segment::reading(&path).map_err(say)?));
+            self.opened.set(self.opened.get().saturating_add(1));
         }
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection =
-            Connection::open_with_flags(&path, flags).map_err(|cause| LedgerError::store(&path, cause))?;
-        Ok(Self { path, connection: Some(connection) })
+        match open.as_ref() {
+            Some((_, connection)) => ask(connection).map_err(say),
+            None => Err(LedgerError::Closed),
+        }
+    }
+
+    /// Where a segment begins, and where it ends when it is finished.
+    pub(super) fn limits(&self, at: u64) -> Result<(Meta, Option<Span>), LedgerError> {
+        if let Some(limits) = self.limits.borrow().get(&at) {
+            return Ok(*limits);
+        }
+        let path = self.path(at);
+        let (meta, span) =
+            self.with(at, |connection| Ok((Meta::of(&path, connection), segment::span(connection))))?;
+        let meta = meta?;
+        let limits = (meta, span.map_err(|cause| LedgerError::store(&path, cause))?);
+        // One that is not finished will be.
+        if limits.1.is_some() {
+            self.limits.borrow_mut().insert(at, limits);
+        }
+        Ok(limits)
+    }
+
+    /// The same, for a segment that retention may have removed.
+    fn look(&self, at: u64) -> Result<Looked<Meta>, LedgerError> {
+        match self.limits(at) {
+            Ok((meta, _)) => Ok(Looked::Found(meta)),
+            Err(_) if !self.path(at).exists() => Ok(Looked::Gone),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The segment that the event after this one is in, or the first one; as far as the list goes.
+    fn holding(&self, after: u64) -> Result<Option<u64>, LedgerError> {
+        let mut candidates = self.listed.borrow().clone();
+        // The last one that begins at or before the event; halved, because each may have to be opened.
+        let (mut low, mut high) = (0, candidates.len());
+        while high.saturating_sub(low) > 1 {
+            let middle = low.midpoint(high);
+            let Some(at) = candidates.get(middle).copied() else { break };
+            match self.look(at)? {
+                Looked::Found(meta) if meta.before <= after => low = middle,
+                Looked::Found(_) => high = middle,
+                Looked::Gone => {
+                    candidates = self.list()?;
+                    (low, high) = (0, candidates.len());
+                }
+            }
+        }
+        Ok(candidates.get(low).copied())
     }
 
     /// The events after a number, oldest first, at most `limit` of them.
@@ -74,47 +130,71 @@ impl Reader {
     /// # Errors
     /// When the store or one of them cannot be read.
     pub fn after(&self, sequence: u64, limit: usize) -> Result<Vec<Kept>, LedgerError> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let say = |cause| LedgerError::store(&self.path, cause);
-        let from = i64::try_from(sequence).unwrap_or(i64::MAX);
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-        let sql = "SELECT sequence, kept, hash FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
-        let mut found = connection.prepare_cached(sql).map_err(say)?;
-        let rows = found.query_map([from, limit], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Vec<u8>>(2)?))
-        });
         let mut events = Vec::new();
-        for row in rows.map_err(say)? {
-            let (sequence, kept, hash) = row.map_err(say)?;
-            let sequence = u64::try_from(sequence).unwrap_or(0);
-            let unreadable = || LedgerError::Unreadable { path: self.path.clone(), sequence };
-            let entry = Entry::read(&kept).map_err(|_| unreadable())?;
-            let hash = Hash::from_slice(&hash).ok_or_else(unreadable)?;
-            events.push(Kept { sequence, hash, entry });
+        let mut after = sequence;
+        let Some(mut at) = self.start(after)? else { return Ok(events) };
+        while events.len() < limit {
+            // Listed before it is read: a segment that has a successor gets no more events.
+            let successor = self.successor(at)?;
+            let before = events.len();
+            self.read(at, after, limit.saturating_sub(before), &mut events)?;
+            after = events.last().map_or(after, |event: &Kept| event.sequence);
+            if events.len() >= limit {
+                break;
+            }
+            match successor {
+                Some(next) => at = next,
+                None => break,
+            }
         }
         Ok(events)
     }
 
-    /// Gives each event that the filter takes, oldest first, until `each` says that it is enough.
-    ///
-    /// # Errors
-    /// When the store or one of them cannot be read.
-    pub fn find(
-        &self,
-        filter: &Filter,
-        each: &mut dyn FnMut(Kept) -> std::ops::ControlFlow<()>,
-    ) -> Result<(), LedgerError> {
-        let mut after = 0;
-        loop {
-            let events = self.after(after, 1000)?;
-            let Some(last) = events.last() else { return Ok(()) };
-            after = last.sequence;
-            for event in events {
-                if filter.takes(&event.entry) && each(event).is_break() {
-                    return Ok(());
-                }
-            }
+    /// The segment to begin with.
+    pub(super) fn start(&self, after: u64) -> Result<Option<u64>, LedgerError> {
+        if self.listed.borrow().is_empty() {
+            self.list()?;
         }
+        self.holding(after)
+    }
+
+    /// The segment after this one.
+    pub(super) fn successor(&self, at: u64) -> Result<Option<u64>, LedgerError> {
+        let next = |listed: &[u64]| listed.iter().copied().find(|next| *next > at);
+        let known = next(&self.listed.borrow());
+        if known.is_some() {
+            return Ok(known);
+        }
+        self.list().map(|listed| next(&listed))
+    }
+
+    fn read(&self, at: u64, after: u64, limit: usize, events: &mut Vec<Kept>) -> Result<(), LedgerError> {
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        let sql = "SELECT sequence, kept, hash FROM event WHERE sequence > ?1 ORDER BY sequence LIMIT ?2";
+        let read = self.with(at, |connection| {
+            let mut found = connection.prepare_cached(sql)?;
+            let rows = found.query_map([number(after), limit], stored)?;
+            rows.collect::<Result<Vec<_>, _>>()
+        });
+        match read {
+            Ok(rows) => {
+                for row in rows {
+                    events.push(self.kept(at, row)?);
+                }
+                Ok(())
+            }
+            // Removed since it was listed: it goes on with the next.
+            Err(_) if !self.path(at).exists() => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) fn kept(&self, at: u64, (sequence, kept, hash): Stored) -> Result<Kept, LedgerError> {
+        let sequence = natural(sequence);
+        let unreadable = || LedgerError::Unreadable { path: self.path(at), sequence };
+        let entry = Entry::read(&kept).map_err(|_| unreadable())?;
+        let hash = Hash::from_slice(&hash).ok_or_else(unreadable)?;
+        Ok(Kept { sequence, hash, entry })
     }
 
     /// The number up to which a sink has taken the events.
@@ -122,31 +202,69 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub fn delivered(&self, sink: &str) -> Result<u64, LedgerError> {
-        let Some(connection) = &self.connection else { return Ok(0) };
+        let Some(at) = self.list()?.last().copied() else { return Ok(0) };
         let sql = "SELECT through FROM progress WHERE sink = ?1";
-        let through: Option<i64> = connection
-            .query_row(sql, [sink], |row| row.get(0))
-            .optional()
-            .map_err(|cause| LedgerError::store(&self.path, cause))?;
-        Ok(through.and_then(|through| u64::try_from(through).ok()).unwrap_or(0))
+        let through: Option<i64> =
+            self.with(at, |connection| connection.query_row(sql, [sink], |row| row.get(0)).optional())?;
+        Ok(through.map_or(0, natural))
     }
 
     /// The events that a sink did not take.
     ///
     /// # Errors
     /// When the store cannot be read.
-    pub fn rejected(&self, sink: &str) -> Result<Vec<super::Rejection>, LedgerError> {
-        let Some(connection) = &self.connection else { return Ok(Vec::new()) };
-        let say = |cause| LedgerError::store(&self.path, cause);
-        let sql = "SELECT sequence, reason FROM rejected WHERE sink = ?1 ORDER BY sequence";
-        let mut found = connection.prepare_cached(sql).map_err(say)?;
-        let rows = found
-            .query_map([sink], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))
-            .map_err(say)?;
-        rows.map(|row| {
-            let (sequence, reason) = row.map_err(say)?;
-            Ok(super::Rejection { sequence: u64::try_from(sequence).unwrap_or(0), reason })
-        })
-        .collect()
+    pub fn rejected(&self, sink: &str) -> Result<Vec<Rejection>, LedgerError> {
+        let mut rejected = Vec::new();
+        self.each_rejected(sink, &mut |rejection, _| rejected.push(rejection))?;
+        Ok(rejected)
     }
+
+    /// Gives the events that a sink did not take, each with its content, which is kept also when retention has removed the
+    /// event itself; absent when it could not be read any more when it was rejected.
+    ///
+    /// # Errors
+    /// When the store or one of them cannot be read.
+    pub fn each_rejected(
+        &self,
+        sink: &str,
+        each: &mut dyn FnMut(Rejection, Option<Kept>),
+    ) -> Result<(), LedgerError> {
+        let sql = "SELECT sequence, reason, kept, hash FROM rejected WHERE sink = ?1";
+        let mut open = BTreeMap::new();
+        for at in self.list()? {
+            let rows = self.with(at, |connection| {
+                let mut found = connection.prepare_cached(sql)?;
+                let rows = found.query_map([sink], |row| {
+                    let copy: (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
+                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, copy.0.zip(copy.1)))
+                })?;
+                rows.collect::<Result<Vec<_>, _>>()
+            });
+            let rows = match rows {
+                Ok(rows) => rows,
+                Err(_) if !self.path(at).exists() => continue,
+                Err(error) => return Err(error),
+            };
+            for (sequence, reason, copy) in rows {
+                // What a later segment says holds.
+                if reason == settle::SETTLED {
+                    open.remove(&sequence);
+                } else {
+                    open.insert(sequence, (at, reason, copy));
+                }
+            }
+        }
+        for (sequence, (at, reason, copy)) in open {
+            let kept = copy.map(|(kept, hash)| self.kept(at, (sequence, kept, hash))).transpose()?;
+            each(Rejection { sequence: natural(sequence), reason }, kept);
+        }
+        Ok(())
+    }
+}
+
+/// A row as it is stored: its number, what is kept, its hash.
+pub(super) type Stored = (i64, Vec<u8>, Vec<u8>);
+
+pub(super) fn stored(row: &Row<'_>) -> rusqlite::Result<Stored> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }

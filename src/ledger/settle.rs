@@ -1,15 +1,16 @@
 //! What a sink takes after all is noted beside a gateway that may be writing.
 
 use std::path::Path;
-use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::params;
 
-use crate::ledger::LedgerError;
-use crate::ledger::store::file;
+use crate::ledger::fact::number;
+use crate::ledger::folder::{self, Listing};
+use crate::ledger::{LedgerError, segment};
 
-/// Longest wait for the writer of a gateway, which never holds the store for long.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The words of a rejection that is none any more. It stands in the newest file for those before it, which nobody may
+/// write to.
+pub(super) const SETTLED: &str = "";
 
 /// Notes that a sink has taken events that it had refused: [`Reader::rejected`](crate::ledger::Reader::rejected) has them no
 /// more. The folder need not be free.
@@ -17,20 +18,21 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// # Errors
 /// When that cannot be written.
 pub fn settle_rejected(folder: &Path, sink: &str, sequences: &[u64]) -> Result<(), LedgerError> {
+    let Some(newest) = Listing::of(folder)?.segments.last().copied() else { return Ok(()) };
     if sequences.is_empty() {
         return Ok(());
     }
-    let path = file(folder);
+    let path = folder::segment(folder, newest);
     let settle = || -> rusqlite::Result<()> {
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let mut connection = Connection::open_with_flags(&path, flags)?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "synchronous", "FULL")?;
+        let mut connection = segment::writing(&path)?;
+        // A gateway looks after its log itself.
+        segment::keep_log(&connection)?;
         let transaction = connection.transaction()?;
         {
-            let mut delete = transaction.prepare("DELETE FROM rejected WHERE sink = ?1 AND sequence = ?2")?;
+            let put = "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, NULL, NULL)";
+            let mut put = transaction.prepare(put)?;
             for sequence in sequences {
-                delete.execute(params![sink, i64::try_from(*sequence).unwrap_or(i64::MAX)])?;
+                put.execute(params![sink, number(*sequence), SETTLED])?;
             }
         }
         transaction.commit()

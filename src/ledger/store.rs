@@ -1,37 +1,25 @@
 //! Records in SQLite.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
-use std::path::{Path, PathBuf};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use rusqlite::{Connection, OptionalExtension as _, Transaction, params};
+use jiff::Timestamp;
+use rusqlite::{Connection, TransactionBehavior};
 
-use crate::audit::Entry;
-use crate::config::Audit;
-use crate::ledger::LedgerError;
-use crate::ledger::fact::{Fact, Hash};
-use crate::ledger::queue::{Done, Job};
+use crate::ledger::fact::Hash;
+use crate::ledger::folder::{self, Identity, Lock};
+use crate::ledger::head::{Head, Noted};
+use crate::ledger::queue::{Done, Fate, Job};
+use crate::ledger::reader::Reader;
+use crate::ledger::segment::{self, Meta};
+use crate::ledger::tender::Tender;
+use crate::ledger::write::{Copied, Writing, open_intents};
+use crate::ledger::{Figures, LedgerError, Rules, opening};
 
-const SCHEMA: &str = "
-CREATE TABLE IF NOT EXISTS event (
-    sequence INTEGER PRIMARY KEY,
-    recorded INTEGER NOT NULL,
-    patient TEXT,
-    user TEXT,
-    client TEXT,
-    kept BLOB NOT NULL,
-    hash BLOB NOT NULL
-) STRICT;
-CREATE INDEX IF NOT EXISTS event_patient ON event (patient, sequence) WHERE patient IS NOT NULL;
-CREATE TABLE IF NOT EXISTS intent (id INTEGER PRIMARY KEY AUTOINCREMENT, kept BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS progress (sink TEXT PRIMARY KEY, through INTEGER NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS rejected (
-    sink TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    reason TEXT NOT NULL,
-    PRIMARY KEY (sink, sequence)
-) STRICT;
-";
+/// What must fit on the disk before it counts as writable again.
+const SCRATCH: [u8; 256 * 1024] = [0x55; 256 * 1024];
 
 /// Takes jobs and keeps what they say.
 pub(super) trait Spool: Send {
@@ -40,6 +28,22 @@ pub(super) trait Spool: Send {
 
     /// Tries whether something could be kept now.
     fn probe(&mut self) -> Result<(), LedgerError>;
+
+    /// What is due after a commit, once the waiters were told.
+    fn tend(&mut self, _now: Timestamp) {}
+
+    /// What is due now and then.
+    fn upkeep(&mut self, _now: Timestamp) {}
+
+    /// How large it is, from memory.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
+    /// Leaves everything in files that need no mending.
+    fn close(&mut self) -> Result<(), LedgerError> {
+        Ok(())
+    }
 }
 
 /// What became of jobs.
@@ -49,6 +53,228 @@ pub(super) struct Applied {
     pub(super) done: Vec<Done>,
     /// The number of the newest event.
     pub(super) head: u64,
+}
+
+/// The segment that is written to.
+#[derive(Debug)]
+pub(super) struct Current {
+    pub(super) at: u64,
+    pub(super) path: PathBuf,
+    pub(super) meta: Meta,
+    /// Absent while it cannot be opened.
+    pub(super) connection: Option<Connection>,
+    /// The database and what belongs to it.
+    pub(super) identities: Vec<Identity>,
+    /// When its first event was recorded, in milliseconds since the epoch.
+    pub(super) first: Option<i64>,
+    /// How large it is, about.
+    pub(super) bytes: u64,
+    /// How much its log has grown since it was taken over, about.
+    pub(super) log: u64,
+}
+
+/// A folder of databases, locked for this process.
+pub(super) struct Store {
+    pub(super) folder: PathBuf,
+    pub(super) rules: Arc<Mutex<Rules>>,
+    pub(super) current: Current,
+    pub(super) head: u64,
+    pub(super) hash: Hash,
+    pub(super) intents: u64,
+    /// Whether the connection is as good as new. After an error it is replaced: what it remembers may not be what the file says.
+    pub(super) trusted: bool,
+    pub(super) note: Head,
+    pub(super) figures: Figures,
+    pub(super) later: crate::ledger::upkeep::Later,
+    /// Ends after everything above is closed and before the lock is given up.
+    pub(super) tender: Tender,
+    pub(super) lock: Lock,
+}
+
+impl Store {
+    pub(super) fn open(
+        folder: PathBuf,
+        rules: Arc<Mutex<Rules>>,
+        now: Timestamp,
+    ) -> Result<Self, LedgerError> {
+        let mut store = opening::open(folder, rules, now)?;
+        store.recover()?;
+        store.upkeep(now);
+        Ok(store)
+    }
+
+    pub(super) fn head(&self) -> u64 {
+        self.head
+    }
+
+    pub(super) fn rules(&self) -> Rules {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn noted(&self) -> Noted {
+        Noted { segment: self.current.at, sequence: self.head, hash: self.hash }
+    }
+
+    fn say(&self, cause: rusqlite::Error) -> LedgerError {
+        LedgerError::store(&self.current.path, cause)
+    }
+
+    /// Records the writes that were announced and whose end is not known.
+    fn recover(&mut self) -> Result<(), LedgerError> {
+        let open = self.current.connection.as_ref().map_or(Ok(Vec::new()), open_intents);
+        let open = open.map_err(|cause| self.say(cause))?;
+        if open.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(writes = open.len(), "writes were interrupted; their audit events say so");
+        self.intents = open.iter().copied().max().unwrap_or(0);
+        let abandon = Job::Abandon(open.into_iter().map(|intent| (intent, Fate::Interrupted)).collect());
+        self.apply(&[&abandon]).map(drop)
+    }
+
+    /// Whether the files are still those that were opened. What is written into a file that has lost its name is lost.
+    fn in_place(&self) -> Result<(), LedgerError> {
+        self.lock.check()?;
+        self.current.identities.iter().try_for_each(Identity::check)
+    }
+
+    /// Makes sure that the connection can be relied on.
+    pub(super) fn ready(&mut self) -> Result<(), LedgerError> {
+        self.in_place()?;
+        if self.trusted && self.current.connection.is_some() {
+            return Ok(());
+        }
+        folder::sync(&self.folder)?;
+        let path = self.current.path.clone();
+        let open = || {
+            let connection = segment::writing(&path)?;
+            let last = segment::last(&connection, &self.current.meta)?;
+            Ok((connection, last))
+        };
+        let (connection, (head, hash)) = open().map_err(|cause| LedgerError::store(&path, cause))?;
+        if (head, hash) != (self.head, self.hash) {
+            tracing::error!(head, believed = self.head, "the audit events on disk are not those in memory");
+        }
+        // The old connection is closed only now: had it been the last one, the next would have read again from the log what
+        // failed, as if it had been committed.
+        self.current.connection = Some(connection);
+        (self.head, self.hash) = (head, hash);
+        self.current.identities = identities(&path)?;
+        self.trusted = true;
+        Ok(())
+    }
+
+    fn write(&mut self, jobs: &[&Job]) -> Result<Vec<Done>, LedgerError> {
+        let folder = self.folder.clone();
+        let elsewhere = |sequence| elsewhere(&folder, sequence);
+        let Some(connection) = &mut self.current.connection else { return Err(LedgerError::Writer) };
+        let mut write = || -> rusqlite::Result<_> {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut writing = Writing {
+                transaction: &transaction,
+                head: self.head,
+                hash: self.hash,
+                intents: self.intents,
+                elsewhere: &elsewhere,
+            };
+            let done: rusqlite::Result<Vec<_>> = jobs.iter().map(|job| writing.job(job)).collect();
+            let (head, hash, intents) = (writing.head, writing.hash, writing.intents);
+            let done = done?;
+            transaction.commit()?;
+            Ok((done, head, hash, intents))
+        };
+        let (done, head, hash, intents) =
+            write().map_err(|cause| LedgerError::store(&self.current.path, cause))?;
+        self.in_place()?;
+        (self.head, self.hash, self.intents) = (head, hash, intents);
+        Ok(done)
+    }
+}
+
+/// An event of an earlier segment.
+fn elsewhere(folder: &std::path::Path, sequence: u64) -> Option<Copied> {
+    let found = Reader::open(folder).and_then(|reader| reader.after(sequence.saturating_sub(1), 1));
+    match found {
+        Ok(found) => {
+            let kept = found.into_iter().find(|kept| kept.sequence == sequence)?;
+            Some((kept.entry.kept(), kept.hash.as_bytes().to_vec()))
+        }
+        Err(error) => {
+            tracing::warn!(%error, sequence, "a rejected audit event is kept without its content");
+            None
+        }
+    }
+}
+
+/// The files that a segment in use consists of; all of them are there once it has been read.
+pub(super) fn identities(path: &std::path::Path) -> Result<Vec<Identity>, LedgerError> {
+    ["", "-wal", "-shm"]
+        .into_iter()
+        .map(|suffix| folder::beside(path, suffix))
+        .map(|file| Identity::of(&file).map_err(|cause| LedgerError::io(&file, cause)))
+        .collect()
+}
+
+impl Spool for Store {
+    fn apply(&mut self, jobs: &[&Job]) -> Result<Applied, LedgerError> {
+        self.ready()?;
+        let done = self.write(jobs).inspect_err(|_| self.trusted = false)?;
+        self.note.note(&self.noted());
+        let grown = jobs.iter().map(|job| job.grows()).sum();
+        self.current.bytes = self.current.bytes.saturating_add(grown);
+        let logged: usize = jobs.iter().map(|job| job.bytes()).sum();
+        let logged = u64::try_from(logged).unwrap_or(u64::MAX).saturating_add(2 * 4096);
+        self.current.log = self.current.log.saturating_add(logged);
+        if self.current.first.is_none() {
+            self.current.first = jobs.iter().find_map(|job| job.first());
+        }
+        Ok(Applied { done, head: self.head })
+    }
+
+    fn probe(&mut self) -> Result<(), LedgerError> {
+        self.ready()?;
+        let path = self.folder.join("probe");
+        let room = || {
+            let mut options = std::fs::OpenOptions::new();
+            let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&path)?;
+            file.write_all(&SCRATCH)?;
+            file.sync_all()
+        };
+        let room = room();
+        let gone = std::fs::remove_file(&path);
+        room.and(gone).map_err(|cause| LedgerError::io(&path, cause))?;
+        // Nothing reads this number; writing it goes the way of every commit and leaves nothing behind.
+        let Some(connection) = &self.current.connection else { return Err(LedgerError::Writer) };
+        let written = connection.pragma_update(None, "user_version", 1);
+        written.map_err(|cause| self.say(cause)).inspect_err(|_| self.trusted = false)?;
+        self.in_place()
+    }
+
+    fn tend(&mut self, now: Timestamp) {
+        self.after_commit(now);
+    }
+
+    fn upkeep(&mut self, now: Timestamp) {
+        self.now_and_then(now);
+    }
+
+    fn figures(&self) -> Figures {
+        let bytes = self.figures.bytes.saturating_add(self.current.bytes);
+        Figures { bytes, head: self.head, oldest: self.figures.oldest.or(self.current.first), ..self.figures }
+    }
+
+    fn close(&mut self) -> Result<(), LedgerError> {
+        let Some(connection) = self.current.connection.take() else { return Ok(()) };
+        let say = |cause| LedgerError::store(&self.current.path, cause);
+        // Everything that was committed is durable already: what fails here is done at the next start.
+        let (log, _) = segment::checkpoint(&connection, "TRUNCATE").map_err(say)?;
+        if log != 0 {
+            tracing::info!(
+                "somebody reads the audit events: their log stays beside them until the next start"
+            );
+        }
+        connection.close().map_err(|(_, cause)| say(cause))
+    }
 }
 
 /// Keeps nothing.
@@ -63,7 +289,7 @@ impl Spool for Discard {
         let mut done = Vec::with_capacity(jobs.len());
         for job in jobs {
             done.push(match job {
-                Job::Delivered { .. } => Done::Noted,
+                Job::Abandon(_) | Job::Delivered { .. } => Done::Noted,
                 Job::Intend(_) => {
                     self.intents = self.intents.saturating_add(1);
                     Done::Intended(self.intents)
@@ -80,164 +306,5 @@ impl Spool for Discard {
 
     fn probe(&mut self) -> Result<(), LedgerError> {
         Ok(())
-    }
-}
-
-/// The file in a folder.
-pub(super) fn file(folder: &Path) -> PathBuf {
-    folder.join("audit.db")
-}
-
-/// A database in a folder that is locked for this process.
-pub(super) struct Store {
-    path: PathBuf,
-    connection: Connection,
-    head: u64,
-    hash: Hash,
-    _lock: File,
-}
-
-impl Store {
-    pub(super) fn open(settings: &Audit) -> Result<Self, LedgerError> {
-        let folder = &settings.path;
-        let say = |cause| LedgerError::io(folder, cause);
-        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(say)?;
-        let mode = folder.metadata().map_err(say)?.permissions().mode();
-        if mode & 0o077 != 0 {
-            tracing::warn!(folder = %folder.display(), "others can look into the folder of audit events");
-        }
-        let lock = locked(folder)?;
-        let path = file(folder);
-        let opened = || -> rusqlite::Result<(Connection, u64, Hash)> {
-            let connection = Connection::open(&path)?;
-            connection.pragma_update(None, "journal_mode", "WAL")?;
-            connection.pragma_update(None, "synchronous", "FULL")?;
-            connection.execute_batch(SCHEMA)?;
-            let last = connection
-                .query_row("SELECT sequence, hash FROM event ORDER BY sequence DESC LIMIT 1", [], |row| {
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, Vec<u8>>(1)?))
-                })
-                .optional()?;
-            let (head, hash) = last.map_or((0, Hash::NONE), |(sequence, hash)| {
-                (u64::try_from(sequence).unwrap_or(0), Hash::from_slice(&hash).unwrap_or(Hash::NONE))
-            });
-            Ok((connection, head, hash))
-        };
-        let (connection, head, hash) = opened().map_err(|cause| LedgerError::store(&path, cause))?;
-        let mut store = Self { path, connection, head, hash, _lock: lock };
-        store.recover()?;
-        Ok(store)
-    }
-
-    pub(super) fn head(&self) -> u64 {
-        self.head
-    }
-
-    /// Records the writes that were announced and whose end is not known.
-    fn recover(&mut self) -> Result<(), LedgerError> {
-        let interrupted = || -> rusqlite::Result<Vec<(i64, Vec<u8>)>> {
-            let mut found = self.connection.prepare("SELECT id, kept FROM intent ORDER BY id")?;
-            found.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        let found = interrupted().map_err(|cause| LedgerError::store(&self.path, cause))?;
-        let jobs: Vec<Job> = found
-            .into_iter()
-            .filter_map(|(id, kept)| {
-                let mut entry = Entry::read(&kept).ok()?;
-                entry.interrupted();
-                Some(Job::Record { facts: vec![Fact::of(&entry)], intent: u64::try_from(id).ok() })
-            })
-            .collect();
-        self.apply(&jobs.iter().collect::<Vec<_>>()).map(drop)
-    }
-}
-
-impl Spool for Store {
-    fn apply(&mut self, jobs: &[&Job]) -> Result<Applied, LedgerError> {
-        let (mut head, mut hash) = (self.head, self.hash);
-        let mut apply = || -> rusqlite::Result<Vec<Done>> {
-            let transaction = self.connection.transaction()?;
-            let mut done = Vec::with_capacity(jobs.len());
-            for job in jobs {
-                done.push(one(&transaction, job, (&mut head, &mut hash))?);
-            }
-            transaction.commit()?;
-            Ok(done)
-        };
-        let done = apply().map_err(|cause| LedgerError::store(&self.path, cause))?;
-        (self.head, self.hash) = (head, hash);
-        Ok(Applied { done, head })
-    }
-
-    fn probe(&mut self) -> Result<(), LedgerError> {
-        let probe = || -> rusqlite::Result<()> {
-            self.connection.execute(
-                "INSERT INTO progress VALUES ('', 0) ON CONFLICT DO UPDATE SET through = through + 1",
-                [],
-            )?;
-            Ok(())
-        };
-        probe().map_err(|cause| LedgerError::store(&self.path, cause))
-    }
-}
-
-fn one(
-    transaction: &Transaction<'_>,
-    job: &Job,
-    (head, hash): (&mut u64, &mut Hash),
-) -> rusqlite::Result<Done> {
-    let number = |sequence: u64| i64::try_from(sequence).unwrap_or(i64::MAX);
-    match job {
-        Job::Record { facts, intent } => {
-            let mut insert =
-                transaction.prepare_cached("INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?;
-            for fact in facts {
-                *head = head.saturating_add(1);
-                *hash = Hash::of(*hash, *head, &fact.kept);
-                insert.execute(params![
-                    number(*head),
-                    fact.recorded,
-                    fact.patient,
-                    fact.user,
-                    fact.client,
-                    fact.kept,
-                    hash.as_bytes()
-                ])?;
-            }
-            if let Some(intent) = intent {
-                transaction.prepare_cached("DELETE FROM intent WHERE id = ?1")?.execute([number(*intent)])?;
-            }
-            Ok(Done::Noted)
-        }
-        Job::Intend(fact) => {
-            transaction.prepare_cached("INSERT INTO intent (kept) VALUES (?1)")?.execute([&fact.kept])?;
-            Ok(Done::Intended(u64::try_from(transaction.last_insert_rowid()).unwrap_or(0)))
-        }
-        Job::Delivered { sink, through, rejected } => {
-            let set = "INSERT INTO progress VALUES (?1, ?2) ON CONFLICT DO UPDATE SET through = ?2";
-            transaction.prepare_cached(set)?.execute(params![sink, number(*through)])?;
-            for rejection in rejected {
-                let put = "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3)";
-                transaction.prepare_cached(put)?.execute(params![
-                    sink,
-                    number(rejection.sequence),
-                    rejection.reason
-                ])?;
-            }
-            Ok(Done::Noted)
-        }
-    }
-}
-
-/// Keeps a second gateway, or the old one still draining, out of the folder.
-fn locked(folder: &Path) -> Result<File, LedgerError> {
-    let path = folder.join("lock");
-    let say = |cause| LedgerError::io(&path, cause);
-    let file =
-        OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(say)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(LedgerError::Locked { path: folder.to_owned() }),
-        Err(TryLockError::Error(cause)) => Err(say(cause)),
     }
 }

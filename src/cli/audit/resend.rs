@@ -1,6 +1,6 @@
 //! `pforte audit resend`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use clap::{ArgGroup, Args};
@@ -50,8 +50,8 @@ struct Sending<'a> {
     runtime: Runtime,
     settings: &'a Audit,
     sink: &'a AuditSink,
-    /// What the sink refused before, and why.
-    refused: BTreeMap<u64, String>,
+    /// What the sink refused before.
+    refused: BTreeSet<u64>,
     progress: Progress,
     waiting: Vec<Kept>,
     taken: u64,
@@ -71,7 +71,7 @@ impl Resend {
             runtime: run::runtime()?,
             settings: &settings,
             sink,
-            refused: refused.into_iter().map(|one| (one.sequence, one.reason)).collect(),
+            refused: refused.into_iter().map(|one| one.sequence).collect(),
             progress: Progress::new("sent"),
             waiting: Vec::new(),
             taken: 0,
@@ -115,15 +115,17 @@ impl Resend {
 }
 
 impl Sending<'_> {
-    /// Those that were refused; how many of them are no longer kept.
+    /// Those that were refused; how many of them are no longer kept. Their content outlives their time.
     fn refused(&mut self, reader: &Reader) -> Result<u64, Failure> {
         let mut gone = 0;
-        for sequence in self.refused.keys().copied().collect::<Vec<_>>() {
-            let found = reader.after(sequence.saturating_sub(1), 1).map_err(Failure::work)?;
-            match found.into_iter().next().filter(|kept| kept.sequence == sequence) {
-                Some(kept) => self.add(kept).map_err(Failure::work)?,
-                None => gone += 1,
-            }
+        let mut copies = Vec::new();
+        let went = reader.each_rejected(&self.sink.name, &mut |_, kept| match kept {
+            Some(kept) => copies.push(kept),
+            None => gone += 1,
+        });
+        went.map_err(Failure::work)?;
+        for kept in copies {
+            self.add(kept).map_err(Failure::work)?;
         }
         Ok(gone)
     }
@@ -154,7 +156,7 @@ impl Sending<'_> {
             match fate {
                 Fate::Taken => {
                     self.taken += 1;
-                    settled.extend(self.refused.contains_key(&sequence).then_some(sequence));
+                    settled.extend(self.refused.contains(&sequence).then_some(sequence));
                 }
                 Fate::Rejected(why) => self.rejected.push((sequence, why)),
                 Fate::Failed(why) => {
