@@ -90,10 +90,20 @@ impl Admin {
             "/ready" => self.ready(),
             "/metrics" => {
                 self.readiness.measure();
+                self.show();
                 let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
                 response(StatusCode::OK, kind, self.metrics.encode())
             }
             _ => plain(StatusCode::OK, "ok\n"),
+        }
+    }
+
+    /// What `/ready` says, in metrics.
+    fn show(&self) {
+        let checks = self.readiness.checks();
+        self.metrics.ready(checks.iter().all(|check| check.amiss.is_none()));
+        for check in checks.into_iter().chain(self.readiness.weaknesses()) {
+            self.metrics.checked(check.name, check.amiss.is_none());
         }
     }
 

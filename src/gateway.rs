@@ -13,6 +13,7 @@ mod record;
 mod recorder;
 mod route;
 mod serve;
+mod watch;
 
 pub use body::ResponseBody;
 pub use concerned::Effect;

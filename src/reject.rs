@@ -13,7 +13,7 @@ use crate::fhir::outcome::{Issue, OperationOutcome, sentence};
 use crate::fhir::{NoInteraction, TargetError, Unreadable};
 use crate::policy::{Denial, EntryRefusal, Refused, Unmatched};
 use crate::release::Withheld;
-use crate::token::{Scheme, TokenClass, TokenError};
+use crate::token::{ProofFault, Scheme, TokenClass, TokenError};
 
 /// Every way a request ends without the backend's answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -158,20 +158,27 @@ impl Rejection {
         self.words().text
     }
 
-    /// What the operator reads; may name hosts and claims, never a token.
+    /// What the operator reads; may name hosts, issuers and parameters. Never a token, nor what tells of a patient: an id, a
+    /// URL, a query or a piece of a body.
     #[must_use]
     pub fn detail(&self) -> String {
         match self {
             Self::AuditUnavailable => "the audit ledger cannot record".to_owned(),
             Self::Backend(fault) => fault.to_string(),
-            Self::Denied(refused) => format!("{:?}", refused.denial),
+            Self::Denied(refused) => denial_detail(&refused.denial),
+            Self::Unauthenticated(TokenError::DpopProofRefused(ProofFault::Url(_))) => {
+                "DPoP proof: `htu` is not the request's URL without query".to_owned()
+            }
+            // Without a scheme the first word may be the token itself.
+            Self::Unauthenticated(TokenError::SchemeUnsupported { .. }) => {
+                "another authorization scheme than `Bearer` and `DPoP`".to_owned()
+            }
             Self::Unauthenticated(error) => error.detail(),
-            Self::Withheld(withheld) => withheld.to_string(),
-            Self::BodyBroken
-            | Self::BodyTooLarge { .. }
-            | Self::Framing { .. }
-            | Self::Throttled { .. }
-            | Self::Unreadable(_) => self.words().text,
+            Self::Unreadable(unreadable) => unquoted(&unreadable.to_string()),
+            Self::Withheld(withheld) => unquoted(&withheld.to_string()),
+            Self::BodyBroken | Self::BodyTooLarge { .. } | Self::Framing { .. } | Self::Throttled { .. } => {
+                self.words().text
+            }
         }
     }
 
@@ -326,6 +333,62 @@ impl Rejection {
             Self::Withheld(withheld) => withheld_words(withheld),
         }
     }
+}
+
+/// A text without what it quotes: from the first backtick to the last, for what is quoted may have backticks.
+fn unquoted(text: &str) -> String {
+    match (text.split_once('`'), text.rsplit_once('`')) {
+        (Some((before, _)), Some((_, after))) => format!("{before}`…`{after}"),
+        _ => text.to_owned(),
+    }
+}
+
+/// The name of a parameter or operation, if it looks like one: a client may send anything in its place.
+fn named(text: &str) -> &str {
+    let fits = |c: char| c.is_ascii_alphanumeric() || "$_-.:".contains(c);
+    let begins = text.starts_with(|c: char| c.is_ascii_alphabetic() || "$_".contains(c));
+    if begins && text.len() <= 64 && text.chars().all(fits) { text } else { "…" }
+}
+
+/// A denial for the operator.
+fn denial_detail(denial: &Denial) -> String {
+    let text = match denial {
+        Denial::Anonymous => "no access token was sent",
+        Denial::AuditProtected => "audit events are not written here",
+        Denial::Chain { parameter } => {
+            return format!("`{}` reaches into what is not granted whole", named(parameter));
+        }
+        Denial::Constrained => "it needs all of a type, and the grant reaches a part",
+        Denial::ContradictoryContext => "the launch encounter is not the launch patient's",
+        Denial::Entry { index, why: EntryRefusal::Denied(refused) } => {
+            return format!("entry {index}: {}", denial_detail(&refused.denial));
+        }
+        Denial::Entry { index, why: EntryRefusal::Unreadable(unreadable) } => {
+            return format!("entry {index}: {}", unquoted(&unreadable.to_string()));
+        }
+        Denial::InsufficientScope => "no scope grants it",
+        Denial::Link => "the link was not made for this grant, or holds no longer",
+        Denial::MalformedScope { error, .. } => {
+            return format!("a scope that cannot be read: {}", unquoted(error));
+        }
+        Denial::MultipleMatches => "the criteria find several resources",
+        Denial::NoLaunchPatient => "the token names no usable launch patient",
+        Denial::OperationReserved { name } => {
+            return format!("`{}` is not for this kind of grant", named(name));
+        }
+        Denial::OperationUnknown { name, level } => {
+            return format!("`{}` has no row at {level} level", named(name));
+        }
+        Denial::OutsideGrant => "what is written, or would come of it, is outside of the grant",
+        Denial::Parameter { parameter } => return format!("`{}` cannot be judged here", named(parameter)),
+        Denial::PatchNotApplicable(_) => "the patch does not fit what is stored",
+        Denial::Provenance => "X-Provenance is not one Provenance that may be created",
+        Denial::StoredUnclear => "the backend's answer about what is stored cannot be used",
+        Denial::Subscription => "the subscription's criteria cannot be held against the grant",
+        Denial::Unmatched(_) => "the grant does not reach it, or it does not exist",
+        Denial::VersionConflict => "the version is not the stored one",
+    };
+    text.to_owned()
 }
 
 /// The scopes that would be enough, by type and letter only (TOK-6).
@@ -646,7 +709,6 @@ fn unreadable_words(unreadable: &Unreadable) -> Words {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::token::ProofFault;
 
     fn told(error: TokenError, algorithms: Option<&str>, scheme: Scheme) -> Vec<String> {
         let challenge =
@@ -706,6 +768,45 @@ mod tests {
         ];
         for (error, algorithms, scheme, means) in table {
             assert_eq!(told(error.clone(), algorithms, scheme), means, "{error}");
+        }
+    }
+
+    /// HTTP-21: what a client sends in the place of a name stays out of the log.
+    #[test]
+    fn details_tell_of_no_patient() {
+        let denied = |denial| Rejection::Denied(Refused { denial, needs: Vec::new() });
+        let parameter = |name: &str| denied(Denial::Parameter { parameter: name.to_owned() });
+        let table = [
+            (parameter("_contained"), "`_contained` cannot be judged here"),
+            (
+                parameter("_has:Observation:patient:code"),
+                "`_has:Observation:patient:code` cannot be judged here",
+            ),
+            (parameter("patient=Patient/p1"), "`…` cannot be judged here"),
+            (parameter(""), "`…` cannot be judged here"),
+            (
+                denied(Denial::PatchNotApplicable("`/name/0/family` is Smith".to_owned())),
+                "the patch does not fit what is stored",
+            ),
+            (
+                Rejection::Unreadable(Unreadable::Interaction(NoInteraction::UnknownType(
+                    "Smi`th".to_owned(),
+                ))),
+                "`…` is no resource type of this FHIR version",
+            ),
+            (
+                Rejection::Unauthenticated(TokenError::DpopProofRefused(ProofFault::Url(
+                    "https://gw.test/fhir/Patient/p1".to_owned(),
+                ))),
+                "DPoP proof: `htu` is not the request's URL without query",
+            ),
+            (
+                Rejection::Throttled { retry_after: Duration::ZERO },
+                "This client sends more requests than it may. Try again later.",
+            ),
+        ];
+        for (rejection, means) in table {
+            assert_eq!(rejection.detail(), means);
         }
     }
 

@@ -227,7 +227,7 @@ fn commented_keys_of_the_example_are_real() {
     private(&folder.join("secrets/repository"), "s3cret\n");
     // The backend of the example has no TLS.
     let tls = ["#ca = \"certs/backend", "#client_certificate = ", "#client_key"];
-    let unavailable = ["#otlp", "#[[route]]"];
+    let unavailable = ["#[[route]]"];
     let mut text = String::new();
     for line in EVERY_KEY.lines() {
         let key = line
@@ -250,6 +250,8 @@ fn commented_keys_of_the_example_are_real() {
     assert_eq!(sinks, ["repository", "syslog", "file"]);
     let shared = settings.shared_state.as_ref().expect("a server that replicas share by");
     assert_eq!((shared.url.as_str(), shared.database), ("rediss://redis.example:6379/0", 0));
+    let traces = settings.telemetry.traces.as_ref().expect("a collector");
+    assert_eq!((traces.collector.as_str(), traces.ratio), ("http://127.0.0.1:4317/", 1.0));
     assert!(shared.password.is_some() && !format!("{settings:?}").contains("s3cret"));
 }
 

@@ -43,6 +43,8 @@ mod rotation;
 mod row;
 #[path = "reference/searches.rs"]
 mod searches;
+#[path = "reference/sinks.rs"]
+mod sinks;
 #[path = "reference/stack.rs"]
 mod stack;
 mod support;
@@ -63,7 +65,7 @@ use stack::Stack;
 /// A part of the test: sends requests and writes down what is wrong.
 type Part = for<'a> fn(&'a mut House<'_>) -> Pin<Box<dyn Future<Output = ()> + 'a>>;
 
-const PARTS: [(&str, Part); 23] = [
+const PARTS: [(&str, Part); 24] = [
     ("documents", |house| Box::pin(documents::all(house))),
     ("tokens", |house| Box::pin(tokens::accepted(house))),
     ("tokens refused", |house| Box::pin(tokens::refused(house))),
@@ -78,6 +80,7 @@ const PARTS: [(&str, Part); 23] = [
     ("writes", |house| Box::pin(writes::all(house))),
     ("operations", |house| Box::pin(operations::all(house))),
     ("searches and paging", |house| Box::pin(searches::all(house))),
+    ("sinks of audit events", |house| Box::pin(sinks::all(house))),
     ("gematik", |house| Box::pin(gematik::all(house))),
     ("granular scopes", |house| Box::pin(granular::all(house))),
     ("confined reads", |house| Box::pin(confined::all(house))),

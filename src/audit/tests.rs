@@ -566,7 +566,7 @@ fn aud_11_dicom() {
     ];
     let mut from = 0;
     for part in parts {
-        let found = message[from..].find(part);
+        let found = message.get(from..).and_then(|rest| rest.find(part));
         from += found.unwrap_or_else(|| panic!("no {part} after {from} in {message}"));
     }
     let read = attributed(Kind::Read);

@@ -10,6 +10,7 @@ mod narrowing;
 mod online;
 mod probe;
 mod questions;
+mod sinks;
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -109,7 +110,8 @@ fn summary(path: &Path, settings: &Settings, out: &mut dyn Write) -> io::Result<
     if let Some(shared) = &settings.shared_state {
         writeln!(out, "  replicas     share through {}", shared.url)?;
     }
-    writeln!(out, "  audit        {}", settings.audit.path.display())
+    writeln!(out, "  audit        {}", settings.audit.path.display())?;
+    settings.audit.sinks.iter().try_for_each(|sink| writeln!(out, "  audit sink   {}", sinks::named(sink)))
 }
 
 /// What the holder of a bound token must show.

@@ -6,7 +6,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 
 use super::files;
-use crate::config::{BackendCredentials, IssuerClientAuth, Settings, Standing, Validity};
+use crate::config::{AuditSinkKind, BackendCredentials, IssuerClientAuth, Settings, Standing, Validity};
 use crate::listener::{CertificateStore, Ends};
 
 /// Logs what ends soon and what has ended: what the listener has in force, and what the files of the connections to
@@ -33,16 +33,9 @@ fn outward(settings: &Settings) -> Vec<Ends> {
     files.extend(backend.ca.iter().map(|ca| ("backend.ca", ca.clone())));
     let shown = backend.client_certificate.iter();
     files.extend(shown.map(|shown| ("backend.client_certificate", shown.certificate.clone())));
-    match &backend.credentials {
-        BackendCredentials::ClientCredentials(request) | BackendCredentials::TokenExchange(request) => {
-            files.extend(request.ca.iter().map(|ca| ("backend.credentials.ca", ca.clone())));
-            files.extend(of_client("backend.credentials.certificate", &request.client.auth));
-        }
-        BackendCredentials::Basic { .. }
-        | BackendCredentials::Bearer { .. }
-        | BackendCredentials::Forward
-        | BackendCredentials::None => {}
-    }
+    let keys = ("backend.credentials.ca", "backend.credentials.certificate");
+    files.extend(of_credentials(keys, &backend.credentials));
+    settings.audit.sinks.iter().for_each(|sink| files.extend(of_sink(&sink.kind)));
     for server in &settings.authorization_servers {
         files.extend(server.ca.iter().map(|ca| ("authorization_server.ca", ca.clone())));
         let client = server.client.iter();
@@ -53,6 +46,35 @@ fn outward(settings: &Settings) -> Vec<Ends> {
     let shared = settings.shared_state.iter().filter_map(|shared| shared.ca.clone());
     files.extend(shared.map(|ca| ("shared_state.ca", ca)));
     files.into_iter().flat_map(|(key, file)| in_file(key, &file)).collect()
+}
+
+fn of_credentials(
+    (ca, certificate): (&'static str, &'static str),
+    credentials: &BackendCredentials,
+) -> Vec<(&'static str, PathBuf)> {
+    match credentials {
+        BackendCredentials::ClientCredentials(request) | BackendCredentials::TokenExchange(request) => {
+            let anchor = request.ca.iter().map(|file| (ca, file.clone()));
+            anchor.chain(of_client(certificate, &request.client.auth)).collect()
+        }
+        BackendCredentials::Basic { .. }
+        | BackendCredentials::Bearer { .. }
+        | BackendCredentials::Forward
+        | BackendCredentials::None => Vec::new(),
+    }
+}
+
+fn of_sink(kind: &AuditSinkKind) -> Vec<(&'static str, PathBuf)> {
+    let (ca, shown, credentials) = match kind {
+        AuditSinkKind::Fhir(sink) => (&sink.ca, &sink.client_certificate, Some(&sink.credentials)),
+        AuditSinkKind::File(_) => return Vec::new(),
+        AuditSinkKind::Syslog(sink) => (&sink.ca, &sink.client_certificate, None),
+    };
+    let keys = ("audit.sink.credentials.ca", "audit.sink.credentials.certificate");
+    let tokens = credentials.map(|credentials| of_credentials(keys, credentials)).unwrap_or_default();
+    let anchor = ca.iter().map(|ca| ("audit.sink.ca", ca.clone()));
+    let shown = shown.iter().map(|shown| ("audit.sink.client_certificate", shown.certificate.clone()));
+    anchor.chain(shown).chain(tokens).collect()
 }
 
 fn of_client(key: &'static str, auth: &IssuerClientAuth) -> Option<(&'static str, PathBuf)> {
@@ -88,6 +110,13 @@ mod tests {
         settings.backend.ca = Some(file.clone());
         let found = outward(&settings);
         assert_eq!(found.first().map(|ends| (ends.key, &ends.file)), Some(("backend.ca", &file)));
+        settings.backend.ca = None;
+        let sinks = "[[audit.sink]]\nkind = \"syslog\"\nurl = \"tls://arr.test\"\n";
+        settings.audit.sinks = crate::config::tests::settings(sinks).audit.sinks;
+        let AuditSinkKind::Syslog(sink) = &mut settings.audit.sinks[0].kind else { panic!("syslog") };
+        sink.ca = Some(file.clone());
+        let found = outward(&settings);
+        assert_eq!(found.first().map(|ends| (ends.key, &ends.file)), Some(("audit.sink.ca", &file)));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Failure, ends, files};
 use crate::admin::{self, Admin, Check, Readiness};
-use crate::config::Settings;
+use crate::config::{Settings, Standing};
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
 use crate::listener::{self, CertificateStore, Drained, Options, Rules};
 use crate::shared::{Shared, SharedKey};
 use crate::sink::{Sinks, Status};
-use crate::telemetry::{self, IssuerFigures, Metrics, SinkFigures};
+use crate::telemetry::{self, IssuerFigures, LedgerFigures, Metrics, Reload, SinkFigures, Traces};
 
 /// How often public documents are built anew from the issuers' metadata.
 const DOCUMENTS_EVERY: Duration = Duration::from_secs(30);
@@ -129,6 +129,11 @@ impl House {
     /// Takes the sockets, opens ledger and certificates, and builds the gateway.
     pub(super) async fn open(settings: Settings, stop: CancellationToken) -> Result<Self, Failure> {
         let metrics = Metrics::new();
+        metrics.configured(files::now());
+        let traces = match &settings.telemetry.traces {
+            Some(settings) => Traces::start(settings, &metrics).map_err(Failure::configuration)?,
+            None => Traces::off(),
+        };
         let ledger = Arc::new(Ledger::open(&settings.audit).map_err(Failure::work)?);
         let certificates = match &settings.server.tls {
             Some(tls) => Some(Arc::new(CertificateStore::open(tls.clone()).map_err(Failure::configuration)?)),
@@ -146,7 +151,7 @@ impl House {
         shared.settled().await;
         let key = shared.key();
         let sinks = Sinks::start(&settings.audit, Arc::clone(&ledger)).map_err(Failure::configuration)?;
-        let lasting = Lasting { ledger, metrics, shared };
+        let lasting = Lasting { ledger, metrics, shared, traces };
         let gateway = Gateway::new(settings, &lasting, None).map_err(Failure::configuration)?;
         let front = Arc::new(Front::new(gateway));
         let running =
@@ -190,7 +195,9 @@ impl House {
         }
         // Events of the last requests are sent as far as time allows; the others at the next start.
         running.sinks.stop().await;
-        running.lasting.ledger.close().await.map_err(Failure::work)?;
+        let closed = running.lasting.ledger.close().await.map_err(Failure::work);
+        running.lasting.traces.close().await;
+        closed?;
         match drained {
             Drained::Complete => Ok(0),
             Drained::TimedOut => {
@@ -252,6 +259,7 @@ impl Running {
                     complaints = failure.text,
                     "configuration not reloaded; the old one stays in force"
                 );
+                self.lasting.metrics.reloaded(Reload::Failed);
                 // A renewed certificate does not wait until somebody has mended the file.
                 return self.renew();
             }
@@ -280,9 +288,12 @@ impl Running {
                 }
                 self.front.replace(gateway);
                 self.tend();
+                self.lasting.metrics.configured(files::now());
+                self.lasting.metrics.reloaded(Reload::Taken);
                 tracing::info!("configuration reloaded");
             }
             Err(error) => {
+                self.lasting.metrics.reloaded(Reload::Failed);
                 tracing::error!(error, "configuration not reloaded; the old one stays in force");
             }
         }
@@ -349,7 +360,7 @@ impl Readiness for Ready {
             .filter(|status| status.health == Health::Away)
             .map(|status| format!("{}: no keys or metadata yet", status.issuer))
             .collect();
-        let own = gateway.access_amiss().map(|amiss| Check { name: "backend credentials", amiss });
+        let own = gateway.access_amiss().map(|amiss| Check { name: "backend_credentials", amiss });
         let always = [
             Check { name: "issuers", amiss: (!away.is_empty()).then(|| away.join("; ")) },
             Check { name: "audit", amiss: self.0.lasting.ledger.status().last_error },
@@ -358,18 +369,25 @@ impl Readiness for Ready {
     }
 
     fn measure(&self) {
-        for status in self.0.front.gateway().issuers().status() {
+        let (gateway, lasting) = (self.0.front.gateway(), &self.0.lasting);
+        for status in gateway.issuers().status() {
             let figures = status.figures;
             let figures = IssuerFigures {
                 keys_age: figures.keys_age,
                 key_fetches: figures.key_fetches,
                 introspections: figures.introspections,
+                introspections_failed: figures.introspections_failed,
                 introspections_avoided: figures.introspections_avoided,
+                introspection_durations: status.durations,
             };
-            self.0.lasting.metrics.issuer(&status.issuer, &figures);
+            lasting.metrics.issuer(&status.issuer, &figures);
         }
-        if let Some(status) = self.0.lasting.shared.status() {
-            self.0.lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
+        lasting.metrics.lines_dropped(telemetry::lines_dropped());
+        lasting.metrics.tokens(&gateway.issuers().tokens());
+        let newest = *lasting.ledger.head().borrow();
+        lasting.metrics.ledger(&LedgerFigures { waiting: lasting.ledger.status().queued, newest });
+        if let Some(status) = lasting.shared.status() {
+            lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
         }
         let figures = self.0.sinks.status().into_iter().map(|sink| SinkFigures {
             name: sink.name,
@@ -383,9 +401,23 @@ impl Readiness for Ready {
     }
 
     fn weaknesses(&self) -> Vec<Check> {
-        let status = self.0.lasting.shared.status();
-        let shared = status.map(|status| Check { name: "shared_state", amiss: status.amiss });
-        shared.into_iter().chain(self.sinks()).collect()
+        let gateway = self.0.front.gateway();
+        let stale: Vec<String> = gateway
+            .issuers()
+            .status()
+            .into_iter()
+            .filter(|status| status.health == Health::Stale)
+            .map(|status| format!("{}: its keys should have been renewed by now", status.issuer))
+            .collect();
+        let tls =
+            self.0.certificates.as_ref().map(|store| Check { name: "certificates", amiss: ending(store) });
+        let shared = self.0.lasting.shared.status();
+        let always = [
+            Check { name: "backend", amiss: gateway.backend_amiss() },
+            Check { name: "issuer_keys", amiss: (!stale.is_empty()).then(|| stale.join("; ")) },
+        ];
+        let shared = shared.map(|status| Check { name: "shared_state", amiss: status.amiss });
+        always.into_iter().chain(tls).chain(shared).chain(self.sinks()).collect()
     }
 }
 
@@ -398,6 +430,21 @@ impl Ready {
         let amiss = (!away.is_empty()).then(|| away.join("; "));
         (!sinks.is_empty()).then_some(Check { name: "audit_sinks", amiss })
     }
+}
+
+/// What of the listener's certificates, revocation lists and OCSP response has ended or ends soon (TLS-9).
+fn ending(store: &CertificateStore) -> Option<String> {
+    let now = files::now();
+    let told = |ends: listener::Ends| {
+        let (key, until) = (ends.key, ends.validity.until);
+        match ends.validity.standing(now) {
+            Standing::Ended => Some(format!("`{key}` ended at {until}")),
+            Standing::Near => Some(format!("`{key}` ends at {until}")),
+            Standing::Coming | Standing::Sound => None,
+        }
+    };
+    let told: Vec<String> = store.ends().into_iter().filter_map(told).collect();
+    (!told.is_empty()).then(|| told.join("; "))
 }
 
 /// Reloads on SIGHUP and when the file or a certificate changes.

@@ -501,7 +501,7 @@ pub struct Telemetry {
     pub log: Option<String>,
     /// How log lines look. Default: `auto`.
     pub log_format: Option<LogFormat>,
-    /// Whether each request has a log line of its own. Default: `true`.
+    /// Whether each request has a log line of its own; refusals have one in any case. Default: `true`.
     pub access_log: Option<bool>,
     /// OpenTelemetry collector for traces, OTLP over gRPC. Absent: off.
     pub otlp: Option<String>,

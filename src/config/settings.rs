@@ -568,7 +568,7 @@ pub struct Telemetry {
     pub log: String,
     /// How lines look.
     pub log_format: LogFormat,
-    /// Whether each request has a log line of its own.
+    /// Whether each request has a log line of its own; refusals have one in any case.
     pub access_log: bool,
     /// Where traces are sent.
     pub traces: Option<Traces>,

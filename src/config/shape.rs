@@ -146,6 +146,8 @@ impl Walk<'_> {
             }
             ("boolean", DeValue::Boolean(flag)) => Ok(Value::Bool(*flag)),
             ("integer", DeValue::Integer(number)) => whole_number(number.as_str(), number.radix()),
+            ("number", DeValue::Integer(number)) => real_number(number.as_str()),
+            ("number", DeValue::Float(number)) => real_number(number.as_str()),
             ("string", DeValue::String(text)) => match schema.get(WRITTEN_AS).and_then(Value::as_str) {
                 Some(written_as) => match readable(written_as, text) {
                     Ok(()) => Ok(Value::String(text.to_string())),
@@ -325,7 +327,7 @@ impl Misfit {
             ("array", DeValue::Table(_)) => "write the table's name in double brackets: `[[…]]`",
             ("array", _) => "write it in brackets: `[…]`",
             ("boolean", DeValue::String(_)) => "write it without quotes",
-            ("integer", DeValue::String(_)) => "write the number without quotes",
+            ("integer" | "number", DeValue::String(_)) => "write the number without quotes",
             ("object", _) => "write it as a table, or in braces: `{ key = value }`",
             _ => "write a value of that kind",
         };
@@ -412,6 +414,11 @@ fn whole_number(digits: &str, radix: u32) -> Result<Value, Misfit> {
     number.ok_or_else(|| Misfit::new("a whole number that is not negative", "write such a number"))
 }
 
+fn real_number(digits: &str) -> Result<Value, Misfit> {
+    let number = digits.parse::<f64>().ok().and_then(serde_json::Number::from_f64);
+    number.map(Value::Number).ok_or_else(|| Misfit::new("a decimal number", "write one such as `0.5`"))
+}
+
 fn holds_tables(schema: &Value) -> bool {
     schema.get("items").is_some_and(|items| type_name(resolve(items)) == "object")
 }
@@ -437,6 +444,7 @@ fn described_type(schema: &Value) -> String {
         },
         "boolean" => "`true` or `false`",
         "integer" => "a whole number",
+        "number" => "a number",
         "object" => "a table",
         "string" => "a string",
         _ => "another kind of value",

@@ -13,6 +13,7 @@ use http::request::Parts;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
+use super::watch::Watch;
 use crate::config::BackendCredentials;
 use crate::oauth::{Again, CallError, Exchange, Issued, NoToken, OwnToken, Subject, monotonic};
 use crate::reject::{BackendFault, Rejection};
@@ -41,6 +42,7 @@ pub struct Errand {
     /// The client's token, where it is exchanged.
     subject: Option<Subject>,
     behalf: Behalf,
+    watch: Arc<Watch>,
 }
 
 /// On whose behalf something is asked.
@@ -87,9 +89,15 @@ impl Access {
     }
 
     /// What a request's questions to the backend carry. `grant` is none for public documents.
-    pub fn errand(&self, ours: Ours, head: &Parts, (grant, now): (Option<&Grant>, Timestamp)) -> Errand {
+    pub fn errand(
+        &self,
+        ours: Ours,
+        head: &Parts,
+        (grant, now, watch): (Option<&Grant>, Timestamp, &Arc<Watch>),
+    ) -> Errand {
+        let watch = Arc::clone(watch);
         let Some(grant) = grant else {
-            return Errand { ours, forwarded: None, subject: None, behalf: Behalf::Nobody };
+            return Errand { ours, forwarded: None, subject: None, behalf: Behalf::Nobody, watch };
         };
         let forwards = matches!(self.configured, BackendCredentials::Forward);
         let forwarded = head.headers.get(AUTHORIZATION).filter(|_| forwards).cloned();
@@ -97,7 +105,7 @@ impl Access {
             Tokens::Exchange(_) => subject(head, grant, now),
             Tokens::None | Tokens::Own(_) => None,
         };
-        Errand { ours, forwarded, subject, behalf: Behalf::Somebody }
+        Errand { ours, forwarded, subject, behalf: Behalf::Somebody, watch }
     }
 
     /// What to show with the next request.
@@ -160,6 +168,11 @@ impl Access {
 }
 
 impl Errand {
+    /// What is measured of the request.
+    pub fn watch(&self) -> &Watch {
+        &self.watch
+    }
+
     /// What is told, with what is shown.
     pub fn told(&self, pass: &Pass) -> Ours {
         Ours { authorization: pass.field.clone(), ..self.ours.clone() }

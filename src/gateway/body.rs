@@ -36,6 +36,10 @@ pub enum ResponseBody {
 
 /// What passes through.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one lives for the length of one call, most of them the large one"
+)]
 pub enum Content {
     /// FHIR: URLs are rewritten, patients noted.
     Fhir(Rewriter),

@@ -31,3 +31,51 @@ fn codings(claimed: &[ClaimedCode]) -> Vec<Coding> {
     };
     claimed.iter().map(coding).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::token::{ClaimNames, Reading};
+
+    fn written(claims: &Value) -> Entry {
+        let now = "2026-03-01T10:00:00Z".parse().unwrap();
+        let mut entry =
+            Entry::open(&"https://gw.test/fhir".into(), "r", (now, "192.0.2.7"), ("GET", "Patient"));
+        let grant =
+            Grant::from_claims(claims.as_object().unwrap(), &ClaimNames::default(), &Reading::sample());
+        of_token(&mut entry, &grant.unwrap());
+        entry
+    }
+
+    /// AUD-5: what IUA names reaches the record whole; a token that names nothing leaves nothing.
+    #[test]
+    fn aud_5_evidence() {
+        let entry = written(&json!({
+            "encounter": "e1",
+            "extensions": { "ihe_iua": {
+                "subject_name": "Dr. Ada", "subject_organization": "Ward", "subject_organization_id": "urn:oid:1",
+                "subject_role": { "system": "urn:oid:2", "code": "HCP", "display": "professional" },
+                "purpose_of_use": [{ "code": "TREAT" }], "home_community_id": "urn:oid:3",
+                "national_provider_identifier": "7", "person_id": "8"
+            } }
+        }));
+        assert_eq!(entry.encounter.as_deref(), Some("e1"));
+        assert_eq!(entry.purpose, [Coding { system: None, code: "TREAT".to_owned(), display: None }]);
+        let kept = serde_json::to_value(entry.attributes.as_deref()).unwrap();
+        let names = json!({
+            "n": "Dr. Ada", "r": [{ "s": "urn:oid:2", "c": "HCP", "d": "professional" }], "o": "Ward",
+            "oi": "urn:oid:1", "hc": "urn:oid:3", "np": "7", "pi": "8"
+        });
+        assert_eq!(kept, names);
+
+        let purpose = json!({ "extensions": { "ihe_iua": { "purpose_of_use": "TREAT" } } });
+        let entry = written(&purpose);
+        assert_eq!((entry.purpose.len(), entry.attributes), (1, None));
+        for claims in [json!({}), json!({ "extensions": 1 }), json!({ "extensions": { "ihe_iua": [] } })] {
+            let entry = written(&claims);
+            assert_eq!((entry.purpose.len(), entry.attributes, entry.token), (0, None, None), "{claims}");
+        }
+    }
+}

@@ -7,7 +7,6 @@
 use std::collections::HashSet;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::StatusCode;
@@ -16,6 +15,7 @@ use jiff::Timestamp;
 
 use super::evidence;
 use super::route::{Passage, Question};
+use super::watch::{Told, Watch};
 use crate::audit::{Entry, Interaction, Outcome};
 use crate::fhir::links::Mention;
 use crate::fhir::outline::{Limits, Outline};
@@ -39,9 +39,9 @@ pub struct Record {
     intent: Option<Intent>,
     peer: IpAddr,
     kind: Option<Kind>,
-    started: Instant,
+    watch: Arc<Watch>,
     nonce: Option<String>,
-    reason: Option<&'static str>,
+    reason: Option<(&'static str, String)>,
 }
 
 impl Record {
@@ -50,7 +50,7 @@ impl Record {
     pub fn open(
         observer: &Arc<str>,
         request_id: &str,
-        head: &Parts,
+        (head, watch): (&Parts, &Arc<Watch>),
         (peer, now): (IpAddr, Timestamp),
     ) -> Self {
         let target = head.uri.path_and_query().map_or("", |target| target.as_str());
@@ -62,7 +62,7 @@ impl Record {
             intent: None,
             peer,
             kind: None,
-            started: Instant::now(),
+            watch: Arc::clone(watch),
             nonce: None,
             reason: None,
         }
@@ -182,6 +182,8 @@ impl Record {
         if self.kind.is_some_and(|kind| kind.writes()) && answer.status.is_success() {
             let location = answer.headers.get("location").and_then(|url| url.to_str().ok()).unwrap_or("");
             made(&mut self.own, location);
+            let etag = answer.headers.get("etag").and_then(|tag| tag.to_str().ok()).unwrap_or("");
+            tagged(&mut self.own, etag);
         }
         if self.bundle.is_empty() {
             return;
@@ -216,7 +218,7 @@ impl Record {
     /// The request was refused.
     pub fn refused(&mut self, rejection: &Rejection) {
         self.own.refused(rejection.status().as_u16(), rejection.reason_id());
-        self.reason = Some(rejection.reason_id());
+        self.reason = Some((rejection.reason_id(), rejection.detail()));
     }
 
     /// The event of the request, patient aside.
@@ -272,10 +274,17 @@ impl Record {
         }
     }
 
-    /// The reason id of a refusal.
+    /// What is told of it in logs, metrics and traces.
     #[must_use]
-    pub fn reason_id(&self) -> Option<&'static str> {
-        self.reason
+    pub fn told(&self) -> Told<'_> {
+        Told {
+            request_id: &self.own.request_id,
+            interaction: self.interaction(),
+            resource: self.own.resource.map(crate::fhir::ResourceType::as_str),
+            reason: self.reason.as_ref().map(|(id, _)| *id),
+            detail: self.reason.as_ref().map(|(_, detail)| detail.as_str()),
+            client: self.own.client.as_deref(),
+        }
     }
 
     /// The id of the request.
@@ -296,10 +305,10 @@ impl Record {
         self.peer
     }
 
-    /// How long the request has taken so far.
+    /// What is measured of it.
     #[must_use]
-    pub fn elapsed(&self) -> Duration {
-        self.started.elapsed()
+    pub fn watch(&self) -> &Arc<Watch> {
+        &self.watch
     }
 }
 
@@ -321,6 +330,16 @@ fn made(entry: &mut Entry, location: &str) {
     }
 }
 
+/// The version of what a write made, by its tag: updates have no `Location` as a rule (FHIR R4 §3.1.0.4). What a delete
+/// leaves is no version of the resource.
+fn tagged(entry: &mut Entry, etag: &str) {
+    let deletes = matches!(entry.interaction, Interaction::Known(Kind::Delete | Kind::DeleteConditional));
+    if entry.id.is_some() && entry.version.is_none() && !deletes {
+        let version = etag.strip_prefix("W/\"").and_then(|tag| tag.strip_suffix('"'));
+        entry.version = version.filter(|version| crate::fhir::is_id(version)).map(str::to_owned);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -328,8 +347,9 @@ mod tests {
     fn record(status: u16, bundle: &[u16], patients: &[(&str, Option<usize>)]) -> Record {
         let (head, ()) = http::Request::new(()).into_parts();
         let now: Timestamp = "2026-03-01T10:00:00Z".parse().unwrap();
-        let mut record =
-            Record::open(&"https://fhir.example/fhir".into(), "r-1", &head, ([192, 0, 2, 7].into(), now));
+        let watch = Watch::open(&crate::telemetry::Traces::off(), &head, "");
+        let origin = ([192, 0, 2, 7].into(), now);
+        let mut record = Record::open(&"https://fhir.example/fhir".into(), "r-1", (&head, &watch), origin);
         record.own.answered(status);
         for (index, status) in bundle.iter().enumerate() {
             let mut entry = record.own.entry(index, "GET", "Patient");
@@ -393,6 +413,28 @@ mod tests {
                 (id, version),
                 "{location}"
             );
+        }
+    }
+
+    /// AUD-6: the version of what was updated, by its tag where the address names none.
+    #[test]
+    fn aud_6_tags() {
+        let table = [
+            (Kind::Update, Some("p1"), None, "W/\"3\"", Some("3")),
+            (Kind::Patch, Some("p1"), None, "W/\"3\"", Some("3")),
+            (Kind::Create, Some("p1"), Some("1"), "W/\"3\"", Some("1")),
+            (Kind::Update, None, None, "W/\"3\"", None),
+            (Kind::Delete, Some("p1"), None, "W/\"3\"", None),
+            (Kind::Update, Some("p1"), None, "\"3\"", None),
+            (Kind::Update, Some("p1"), None, "W/\"3 4\"", None),
+            (Kind::Update, Some("p1"), None, "", None),
+        ];
+        for (kind, id, before, etag, version) in table {
+            let mut own = record(200, &[], &[]).own;
+            own.interaction = Interaction::Known(kind);
+            (own.id, own.version) = (id.map(str::to_owned), before.map(str::to_owned));
+            tagged(&mut own, etag);
+            assert_eq!(own.version.as_deref(), version, "{kind} {id:?} {etag}");
         }
     }
 }

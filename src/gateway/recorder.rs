@@ -2,6 +2,7 @@
 
 use std::slice;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::audit::Entry;
 use crate::config::OnAuditFailure;
@@ -9,6 +10,7 @@ use crate::ledger::{Ledger, LedgerError};
 use crate::telemetry::Metrics;
 
 use super::record::Record;
+use super::watch::Watch;
 
 /// Most events that are handed to the ledger at once.
 const PIECE: usize = 1000;
@@ -40,25 +42,29 @@ impl Recorder {
 
     /// Announces what may change something before it is sent, so that it has its event whatever happens to us.
     pub(super) async fn announce(&self, record: &mut Record) -> Result<(), Unrecorded> {
-        match self.ledger.intend(&record.announcement()).await {
+        let watch = Arc::clone(record.watch());
+        let announcement = record.announcement();
+        // What is announced is no event yet.
+        match self.kept(&watch, 0, self.ledger.intend(&announcement)).await {
             Ok(intent) => {
                 record.announced(intent);
                 Ok(())
             }
-            Err(error) => self.failed(record.request_id(), &error, 1),
+            Err(error) => self.failed(record.request_id(), watch.trace().id(), &error, 1),
         }
     }
 
     /// Records how a request ended: all of its events, or those of a streaming answer that are known so far.
     pub(super) async fn conclude(&self, record: &mut Record) -> Result<(), Unrecorded> {
         let intent = record.take_intent();
+        let watch = Arc::clone(record.watch());
         if let Some(only) = record.only() {
             let only = slice::from_ref(only);
             let kept = match intent {
-                Some(intent) => self.ledger.conclude(intent, only).await,
-                None => self.ledger.record(only).await,
+                Some(intent) => self.kept(&watch, 1, self.ledger.conclude(intent, only)).await,
+                None => self.kept(&watch, 1, self.ledger.record(only)).await,
             };
-            return kept.or_else(|error| self.failed(record.request_id(), &error, 1));
+            return kept.or_else(|error| self.failed(record.request_id(), watch.trace().id(), &error, 1));
         }
         let events = record.events();
         let mut left = events.len();
@@ -68,11 +74,11 @@ impl Recorder {
             // The announcement goes with the last piece: until then it is not known how all of it ends.
             let last = intent.take_if(|_| left <= PIECE);
             let kept = match last {
-                Some(intent) => self.ledger.conclude(intent, &entries).await,
-                None => self.ledger.record(&entries).await,
+                Some(intent) => self.kept(&watch, piece.len(), self.ledger.conclude(intent, &entries)).await,
+                None => self.kept(&watch, piece.len(), self.ledger.record(&entries)).await,
             };
             if let Err(error) = kept {
-                return self.failed(record.request_id(), &error, left);
+                return self.failed(record.request_id(), watch.trace().id(), &error, left);
             }
             left -= piece.len();
         }
@@ -84,18 +90,42 @@ impl Recorder {
         let mut left = patients.len();
         for piece in patients.chunks(PIECE) {
             let entries: Vec<Entry> = piece.iter().map(|id| entry.of_patient(id)).collect();
+            let started = Instant::now();
             if let Err(error) = self.ledger.record(&entries).await {
-                return self.failed(&entry.request_id, &error, left);
+                return self.failed(&entry.request_id, None, &error, left);
             }
+            self.metrics.audit_recorded(piece.len(), started.elapsed());
             left -= piece.len();
         }
         Ok(())
     }
 
+    /// Waits until so many events are kept, on behalf of a request.
+    async fn kept<T>(
+        &self,
+        watch: &Watch,
+        events: usize,
+        keeping: impl Future<Output = Result<T, LedgerError>>,
+    ) -> Result<T, LedgerError> {
+        let step = watch.trace().step("record audit");
+        let (kept, waited) = watch.audit(&step, keeping).await;
+        match &kept {
+            Ok(_) => self.metrics.audit_recorded(events, waited),
+            Err(_) => step.failed("audit_unavailable"),
+        }
+        kept
+    }
+
     /// Counts and logs what could not be recorded; goes on where the settings say so.
-    fn failed(&self, request_id: &str, error: &LedgerError, events: usize) -> Result<(), Unrecorded> {
+    fn failed(
+        &self,
+        request_id: &str,
+        trace_id: Option<String>,
+        error: &LedgerError,
+        events: usize,
+    ) -> Result<(), Unrecorded> {
         self.metrics.audit_failed(events);
-        tracing::error!(request_id, cause = %error, "audit event not recorded");
+        tracing::error!(request_id, trace_id, cause = %error, "audit event not recorded");
         match self.on_failure {
             OnAuditFailure::Continue => Ok(()),
             OnAuditFailure::Refuse => Err(Unrecorded),

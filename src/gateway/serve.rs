@@ -5,7 +5,6 @@ mod inquire;
 mod pass_on;
 mod send;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +26,7 @@ use super::fields::{self, Content};
 use super::record::Record;
 use super::recorder::{Recorder, Unrecorded};
 use super::route::{Question, Route, Step};
+use super::watch::{Told, Watch};
 use crate::config::{BackendCredentials, Keys, Rate, Settings};
 use crate::discovery::capability::{self, Truth};
 use crate::discovery::cors::{self, Origins};
@@ -40,7 +40,7 @@ use crate::policy::{Facts, Question as Inquiry, Stored};
 use crate::reject::{BackendFault, Challenge, Rejection};
 use crate::release::{self, Credentials};
 use crate::shared::{Shared, SharedKey, Turn};
-use crate::telemetry::{Metrics, RequestId};
+use crate::telemetry::{Asking, Metrics, RequestId, Traces};
 use crate::token::{Caller, Grant, NonceKey, PROOF_ALGORITHMS, Reading, Scheme, TokenError};
 use crate::upstream::{Unfit, Upstream, UpstreamError, UpstreamSetup, collect};
 
@@ -72,6 +72,8 @@ pub struct Gateway {
     recorder: Recorder,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
+    /// Why the backend could not be asked the last time, if it could not.
+    backend_amiss: arc_swap::ArcSwapOption<String>,
 }
 
 /// What outlives a gateway: one is built anew with every reload.
@@ -83,6 +85,8 @@ pub struct Lasting {
     pub metrics: Metrics,
     /// What replicas share; has the key of links and nonces, for when the settings name none.
     pub shared: Arc<Shared>,
+    /// Where traces go.
+    pub traces: Traces,
 }
 
 /// Why a gateway cannot be built from settings.
@@ -157,6 +161,7 @@ impl Gateway {
                 .max_capacity(CONTEXTS.0)
                 .time_to_live(CONTEXTS.1)
                 .build(),
+            backend_amiss: arc_swap::ArcSwapOption::empty(),
         })
     }
 
@@ -169,6 +174,12 @@ impl Gateway {
     #[must_use]
     pub fn access_amiss(&self) -> Option<Option<String>> {
         self.access.amiss()
+    }
+
+    /// Why the backend could not be asked the last time; absent when it could, or was not asked yet.
+    #[must_use]
+    pub fn backend_amiss(&self) -> Option<String> {
+        self.backend_amiss.load().as_deref().cloned()
     }
 
     /// The settings in force.
@@ -197,12 +208,15 @@ impl Gateway {
     ) -> Response<ResponseBody> {
         let (head, body) = inbound.into_parts();
         let request_id = RequestId::from_client(&head.headers).unwrap_or_else(RequestId::fresh);
+        let watch = Watch::open(&self.lasting.traces, &head, connection.tls_version());
         let raw = raw_target(&head);
         if let Some(response) = self.public(&head, raw).await {
-            return self.finish(response, &head, request_id.as_str(), Content::Plain);
+            let response = self.finish(response, &head, request_id.as_str(), Content::Plain);
+            self.tell(&watch, &response, &Told::public(request_id.as_str(), response.status()));
+            return response;
         }
-        let mut record =
-            Record::open(&self.observer, request_id.as_str(), &head, (connection.peer.ip(), now));
+        let origin = (connection.peer.ip(), now);
+        let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = match self.answer((&head, body), connection, &mut record).await {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
@@ -215,7 +229,7 @@ impl Gateway {
         &self,
         refusal: Refusal,
         head: Option<Parts>,
-        peer: IpAddr,
+        connection: &Connection,
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let rejection = Rejection::Framing {
@@ -225,7 +239,9 @@ impl Gateway {
         };
         let head = head.unwrap_or_else(|| Request::new(()).into_parts().0);
         let request_id = RequestId::fresh();
-        let mut record = Record::open(&self.observer, request_id.as_str(), &head, (peer, now));
+        let watch = Watch::open(&self.lasting.traces, &head, connection.tls_version());
+        let origin = (connection.peer.ip(), now);
+        let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = self.refused(&rejection, "", &head, &mut record);
         self.conclude(answered, "", &head, record).await
     }
@@ -245,11 +261,12 @@ impl Gateway {
                 answered = self.refused(&Rejection::AuditUnavailable, raw, head, &mut record);
             }
         }
-        self.count(&record, answered.response.status());
         if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
             answered.response.headers_mut().insert("dpop-nonce", nonce);
         }
-        self.finish(answered.response, head, record.request_id(), answered.content)
+        let response = self.finish(answered.response, head, record.request_id(), answered.content);
+        self.tell(record.watch(), &response, &record.told());
+        response
     }
 
     /// Public documents and preflights: nothing of FHIR is asked.
@@ -325,7 +342,7 @@ impl Gateway {
         if let Some(union) = release::Union::of(&passage.duties) {
             return self.unite(union, &passage, (&errand, record)).await;
         }
-        let response = self.send(outbound, &errand).await?;
+        let response = self.send(outbound, (&errand, Asking::Request)).await?;
         self.check(response, passage, (&errand, record)).await
     }
 
@@ -409,7 +426,7 @@ impl Gateway {
         };
         let outbound = passage.outbound.as_ref().ok_or_else(wrong)?;
         let errand = self.errand(head, None, record);
-        let response = self.send(outbound, &errand).await?;
+        let response = self.send(outbound, (&errand, Asking::Statement)).await?;
         let (answer, body) = response.into_parts();
         if answer.status != StatusCode::OK {
             return Err(Rejection::Withheld(release::Withheld::BackendFailed(answer.status)));
@@ -436,21 +453,13 @@ impl Gateway {
         statement.map(Bytes::from).map_err(|_| wrong())
     }
 
-    fn count(&self, record: &Record, status: StatusCode) {
-        self.lasting.metrics.answered(record.interaction(), status, record.reason_id(), record.elapsed());
-        self.lasting.metrics.audit_waiting(self.lasting.ledger.status().queued);
+    /// Tells those who look after the gateway.
+    fn tell(&self, watch: &Watch, response: &Response<ResponseBody>, told: &Told<'_>) {
+        watch.answered(response, told, (&self.settings, &self.lasting.metrics));
     }
 
     fn refused(&self, rejection: &Rejection, raw: &str, head: &Parts, record: &mut Record) -> Answered {
         record.refused(rejection);
-        tracing::info!(
-            request_id = record.request_id(),
-            reason_id = rejection.reason_id(),
-            interaction = record.interaction(),
-            status = rejection.status().as_u16(),
-            detail = rejection.detail(),
-            "request refused"
-        );
         let format = self.route.wanted(raw, &head.headers).for_outcome();
         let asked = (format, Scheme::of(&head.headers));
         Answered { response: self.render(rejection, asked, record.request_id()), content: Content::Plain }
@@ -580,6 +589,6 @@ impl Service for Front {
         now: Timestamp,
     ) -> Response<ResponseBody> {
         let gateway = self.gateway();
-        gateway.refuse(refusal, head, connection.peer.ip(), now).await
+        gateway.refuse(refusal, head, &connection, now).await
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::HeaderValue;
@@ -16,6 +16,7 @@ use super::server::Server;
 use super::signed;
 use crate::config::IntrospectionResponse;
 use crate::oauth::{Authentication, CallError, Clock, Fetcher, Flights, Trouble};
+use crate::telemetry::Durations;
 use crate::token::{AccessToken, TokenError, object};
 
 /// Calls to one server at once; the others wait their turn within the same deadline.
@@ -43,7 +44,15 @@ pub(super) struct Introspector {
     trouble: Arc<Trouble<IssuerError>>,
     calls: AtomicU64,
     avoided: AtomicU64,
+    ended: Arc<Ended>,
     clock: Clock,
+}
+
+/// How calls ended, for those who watch.
+#[derive(Debug, Default)]
+struct Ended {
+    failed: AtomicU64,
+    durations: Durations,
 }
 
 impl Introspector {
@@ -64,6 +73,7 @@ impl Introspector {
             trouble: Arc::default(),
             calls: AtomicU64::new(0),
             avoided: AtomicU64::new(0),
+            ended: Arc::default(),
             clock,
         }
     }
@@ -120,6 +130,11 @@ impl Introspector {
         (self.calls.load(Ordering::Relaxed), self.avoided.load(Ordering::Relaxed))
     }
 
+    /// How many calls had no usable answer, and how long all took.
+    pub(super) fn ended(&self) -> (u64, Durations) {
+        (self.ended.failed.load(Ordering::Relaxed), self.ended.durations.clone())
+    }
+
     /// How many wait for answers in flight.
     #[cfg(test)]
     pub(super) fn waiting(&self) -> usize {
@@ -141,6 +156,7 @@ impl Introspector {
         let (fetcher, lanes) = (self.fetcher.clone(), Arc::clone(&self.lanes));
         let (client, token, server) = (self.client.clone(), token.clone(), Arc::clone(server));
         let (trouble, clock, timeout) = (Arc::clone(&self.trouble), Arc::clone(&self.clock), self.timeout);
+        let ended = Arc::clone(&self.ended);
         async move {
             let call = async {
                 let _lane = lanes.acquire().await.map_err(|_| CallError::NoAnswer)?;
@@ -154,13 +170,16 @@ impl Introspector {
                     IntrospectionResponse::Jwt => signed::read(&body, &server, now).await,
                 }
             };
+            let began = Instant::now();
             let answer = tokio::time::timeout(timeout, call).await.unwrap_or(Err(CallError::NoAnswer.into()));
+            ended.durations.took(began.elapsed());
             match answer {
                 Ok(answer) => {
                     trouble.over();
                     Ok(Arc::new(answer))
                 }
                 Err(error) => {
+                    ended.failed.fetch_add(1, Ordering::Relaxed);
                     tracing::warn!(%error, "introspection failed");
                     match error.retry_after() {
                         Some(pause) => trouble.asked_for(pause, error.clone(), clock()),

@@ -4,6 +4,7 @@
 //! cannot push out good ones. A finding is worth something only while the very server it came from is configured, so the
 //! memory outlives a reload.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Instant;
 
@@ -11,6 +12,7 @@ use moka::future::Cache;
 
 use super::keys::Digest;
 use super::server::Server;
+use crate::telemetry::TokenFigures;
 use crate::token::{TokenError, VerifiedClaims};
 
 const MOST_GOOD: u64 = 20_000;
@@ -42,11 +44,39 @@ impl<T> Remembered<T> {
 pub(super) struct Memory {
     good: Cache<Digest, Remembered<VerifiedClaims>>,
     refused: Cache<Digest, Remembered<TokenError>>,
+    lookups: Arc<Lookups>,
+}
+
+/// How often a token was known, for those who watch.
+#[derive(Default)]
+struct Lookups {
+    hits: AtomicU64,
+    misses: AtomicU64,
 }
 
 impl Memory {
     pub(super) fn new() -> Self {
-        Self { good: Cache::new(MOST_GOOD), refused: Cache::new(MOST_REFUSED) }
+        Self { good: Cache::new(MOST_GOOD), refused: Cache::new(MOST_REFUSED), lookups: Arc::default() }
+    }
+
+    /// A token was known.
+    pub(super) fn hit(&self) {
+        self.lookups.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A token was not known, or what was known of it holds no longer.
+    pub(super) fn missed(&self) {
+        self.lookups.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many are kept, and how often they were of use.
+    pub(super) fn figures(&self) -> TokenFigures {
+        TokenFigures {
+            hits: self.lookups.hits.load(Ordering::Relaxed),
+            misses: self.lookups.misses.load(Ordering::Relaxed),
+            good: self.good.entry_count(),
+            refused: self.refused.entry_count(),
+        }
     }
 
     /// What is known of a good token; it may hold no longer.

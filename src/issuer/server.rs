@@ -16,6 +16,7 @@ use crate::config::{
     AuthorizationDetails, AuthorizationServer, IntrospectionResponse, IssuerClientAuth, TokenType, Validation,
 };
 use crate::oauth::{Authentication, Clock, Fetched, Fetcher, Media, Setup, Terms};
+use crate::telemetry::Durations;
 use crate::token::{AccessToken, DetailsRule, Jws, Quoted, Reading, Requirements, TokenError, TypeRule};
 
 /// Keys older than this, or than twice `refresh`, verify nothing: their issuer has been away for too long (TOK-30,
@@ -39,6 +40,8 @@ pub struct IssuerStatus {
     pub complaint: Option<String>,
     /// What was asked of it.
     pub figures: Figures,
+    /// How long introspections took; absent when it is not asked.
+    pub durations: Option<Durations>,
 }
 
 /// What was asked of an authorization server since it was configured as it is, for those who watch.
@@ -50,6 +53,8 @@ pub struct Figures {
     pub key_fetches: [u64; 3],
     /// Introspections.
     pub introspections: u64,
+    /// Those of them without a usable answer.
+    pub introspections_failed: u64,
     /// Requests that needed none of their own: the answer was kept, or on its way for another.
     pub introspections_avoided: u64,
 }
@@ -228,7 +233,14 @@ impl Server {
             None => (Health::Ready, self.metadata.trouble()),
         };
         let complaint = complaint.map(|error| error.to_string());
-        IssuerStatus { issuer: self.settings.issuer.clone(), health, complaint, figures: self.figures() }
+        let durations = self.introspector.as_ref().map(|asked| asked.ended().1);
+        IssuerStatus {
+            issuer: self.settings.issuer.clone(),
+            health,
+            complaint,
+            figures: self.figures(),
+            durations,
+        }
     }
 
     /// A request was answered by what is remembered of its token.
@@ -241,10 +253,12 @@ impl Server {
     fn figures(&self) -> Figures {
         let counts = self.introspector.as_ref().map(Introspector::counts);
         let (introspections, introspections_avoided) = counts.unwrap_or_default();
+        let ended = self.introspector.as_ref().map(Introspector::ended);
         Figures {
             keys_age: self.keys.last_good().map(|(_, age)| age),
             key_fetches: self.keys.outcomes().counts(),
             introspections,
+            introspections_failed: ended.map_or(0, |(failed, _)| failed),
             introspections_avoided,
         }
     }

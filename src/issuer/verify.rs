@@ -15,6 +15,7 @@ use super::server::{IssuerStatus, Server};
 use crate::config::{AuthorizationServer, Validation};
 use crate::oauth::Clock;
 use crate::shared::Shared;
+use crate::telemetry::TokenFigures;
 use crate::token::{AccessToken, Jws, Presented, Quoted, Reading, TokenError, TokenShape, VerifiedClaims};
 
 /// How often it is looked whether something is due.
@@ -106,7 +107,12 @@ impl Issuers {
             Presented::Bearer(token) | Presented::Dpop { token, .. } => token,
         };
         let digest = sha256(token.reveal().as_bytes());
-        let claims = match self.remembered(&digest).await? {
+        let remembered = self.remembered(&digest).await;
+        match remembered {
+            Ok(None) => self.memory.missed(),
+            Ok(Some(_)) | Err(_) => self.memory.hit(),
+        }
+        let claims = match remembered? {
             Some(claims) => claims,
             None => self.found(token, digest, now).await?,
         };
@@ -166,6 +172,12 @@ impl Issuers {
     #[must_use]
     pub fn status(&self) -> Vec<IssuerStatus> {
         self.servers.iter().map(|server| server.status()).collect()
+    }
+
+    /// What is remembered of tokens, for those who watch.
+    #[must_use]
+    pub fn tokens(&self) -> TokenFigures {
+        self.memory.figures()
     }
 
     /// How many requests wait for any server.

@@ -1,7 +1,7 @@
 //! Reads recorded events back, oldest first, also while a gateway writes.
 
-use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
@@ -10,7 +10,7 @@ use crate::audit::Entry;
 use crate::ledger::fact::{Hash, Kept, natural, number};
 use crate::ledger::folder::{self, Listing};
 use crate::ledger::segment::{self, Meta, Span};
-use crate::ledger::{LedgerError, Rejection, settle};
+use crate::ledger::{LedgerError, Rejection};
 
 /// Reads a folder of events. One file at a time is open: the one that was read last.
 ///
@@ -21,7 +21,6 @@ pub struct Reader {
     /// What never changes once it was read.
     limits: RefCell<HashMap<u64, (Meta, Option<Span>)>>,
     open: RefCell<Option<(u64, Connection)>>,
-    opened: Cell<u64>,
 }
 
 /// A segment that may have gone since it was listed.
@@ -41,7 +40,6 @@ impl Reader {
             listed: RefCell::default(),
             limits: RefCell::default(),
             open: RefCell::default(),
-            opened: Cell::new(0),
         };
         reader.list()?;
         Ok(reader)
@@ -71,7 +69,6 @@ impl Reader {
             // First closed, then opened: a finished segment must not be held.
             *open = None;
             *open = Some((at, segment::reading(&path).map_err(say)?));
-            self.opened.set(self.opened.get().saturating_add(1));
         }
         match open.as_ref() {
             Some((_, connection)) => ask(connection).map_err(say),
@@ -214,51 +211,32 @@ impl Reader {
     /// # Errors
     /// When the store cannot be read.
     pub fn rejected(&self, sink: &str) -> Result<Vec<Rejection>, LedgerError> {
-        let mut rejected = Vec::new();
-        self.each_rejected(sink, &mut |rejection, _| rejected.push(rejection))?;
-        Ok(rejected)
+        let Some(at) = self.list()?.last().copied() else { return Ok(Vec::new()) };
+        let sql = "SELECT sequence, reason FROM rejected WHERE sink = ?1 ORDER BY sequence";
+        self.with(at, |connection| {
+            let mut found = connection.prepare_cached(sql)?;
+            let rows = found.query_map([sink], |row| {
+                Ok(Rejection { sequence: natural(row.get(0)?), reason: row.get(1)? })
+            })?;
+            rows.collect()
+        })
     }
 
-    /// Gives the events that a sink did not take, each with its content, which is kept also when retention has removed the
-    /// event itself; absent when it could not be read any more when it was rejected.
+    /// An event by its number: also one that a sink rejected and that retention has removed since.
     ///
     /// # Errors
-    /// When the store or one of them cannot be read.
-    pub fn each_rejected(
-        &self,
-        sink: &str,
-        each: &mut dyn FnMut(Rejection, Option<Kept>),
-    ) -> Result<(), LedgerError> {
-        let sql = "SELECT sequence, reason, kept, hash FROM rejected WHERE sink = ?1";
-        let mut open = BTreeMap::new();
-        for at in self.list()? {
-            let rows = self.with(at, |connection| {
-                let mut found = connection.prepare_cached(sql)?;
-                let rows = found.query_map([sink], |row| {
-                    let copy: (Option<Vec<u8>>, Option<Vec<u8>>) = (row.get(2)?, row.get(3)?);
-                    Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, copy.0.zip(copy.1)))
-                })?;
-                rows.collect::<Result<Vec<_>, _>>()
-            });
-            let rows = match rows {
-                Ok(rows) => rows,
-                Err(_) if !self.path(at).exists() => continue,
-                Err(error) => return Err(error),
-            };
-            for (sequence, reason, copy) in rows {
-                // What a later segment says holds.
-                if reason == settle::SETTLED {
-                    open.remove(&sequence);
-                } else {
-                    open.insert(sequence, (at, reason, copy));
-                }
-            }
+    /// When the store or the event cannot be read.
+    pub fn event(&self, sequence: u64) -> Result<Option<Kept>, LedgerError> {
+        let found = self.after(sequence.saturating_sub(1), 1)?.pop().filter(|kept| kept.sequence == sequence);
+        if found.is_some() {
+            return Ok(found);
         }
-        for (sequence, (at, reason, copy)) in open {
-            let kept = copy.map(|(kept, hash)| self.kept(at, (sequence, kept, hash))).transpose()?;
-            each(Rejection { sequence: natural(sequence), reason }, kept);
-        }
-        Ok(())
+        let Some(at) = self.list()?.last().copied() else { return Ok(None) };
+        let sql =
+            "SELECT sequence, kept, hash FROM rejected WHERE sequence = ?1 AND kept IS NOT NULL LIMIT 1";
+        let copy =
+            self.with(at, |connection| connection.query_row(sql, [number(sequence)], stored).optional())?;
+        copy.map(|copy| self.kept(at, copy)).transpose()
     }
 }
 

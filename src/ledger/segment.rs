@@ -101,13 +101,20 @@ pub(super) struct Carry {
     pub(super) intents: Vec<(i64, Vec<u8>)>,
     pub(super) progress: Vec<(String, i64)>,
     pub(super) removed: Vec<(i64, Vec<u8>, i64)>,
+    pub(super) rejected: Vec<Rejected>,
 }
+
+/// What a sink did not take: sink, number, why, and once its segment is removed the kept fact and its hash.
+pub(super) type Rejected = (String, i64, String, Option<Vec<u8>>, Option<Vec<u8>>);
 
 impl Carry {
     pub(super) fn of(connection: &Connection) -> rusqlite::Result<Self> {
         let mut intents = connection.prepare("SELECT id, kept FROM intent")?;
         let mut progress = connection.prepare("SELECT sink, through FROM progress")?;
         let mut removed = connection.prepare("SELECT through, hash, at FROM removed")?;
+        let mut rejected = connection.prepare("SELECT sink, sequence, reason, kept, hash FROM rejected")?;
+        let rejected = rejected
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?;
         Ok(Self {
             intents: intents
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
@@ -118,6 +125,7 @@ impl Carry {
             removed: removed
                 .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
                 .collect::<Result<_, _>>()?,
+            rejected: rejected.collect::<Result<_, _>>()?,
         })
     }
 }
@@ -154,6 +162,10 @@ fn build(path: &Path, meta: &Meta, carry: &Carry) -> rusqlite::Result<()> {
     }
     for (through, hash, at) in &carry.removed {
         transaction.execute("INSERT INTO removed VALUES (?1, ?2, ?3)", params![through, hash, at])?;
+    }
+    for (sink, sequence, reason, kept, hash) in &carry.rejected {
+        let mut insert = transaction.prepare_cached("INSERT INTO rejected VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        insert.execute(params![sink, sequence, reason, kept, hash])?;
     }
     transaction.commit()?;
     connection.close().map_err(|(_, cause)| cause)

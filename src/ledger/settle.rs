@@ -1,16 +1,17 @@
 //! What a sink takes after all is noted beside a gateway that may be writing.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use rusqlite::params;
+use rusqlite::{Connection, params};
 
+use crate::ledger::LedgerError;
 use crate::ledger::fact::number;
 use crate::ledger::folder::{self, Listing};
-use crate::ledger::{LedgerError, segment};
+use crate::ledger::segment;
 
-/// The words of a rejection that is none any more. It stands in the newest file for those before it, which nobody may
-/// write to.
-pub(super) const SETTLED: &str = "";
+/// Longest wait for the writer of a gateway, which never holds the store for long.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Notes that a sink has taken events that it had refused: [`Reader::rejected`](crate::ledger::Reader::rejected) has them no
 /// more. The folder need not be free.
@@ -18,24 +19,32 @@ pub(super) const SETTLED: &str = "";
 /// # Errors
 /// When that cannot be written.
 pub fn settle_rejected(folder: &Path, sink: &str, sequences: &[u64]) -> Result<(), LedgerError> {
-    let Some(newest) = Listing::of(folder)?.segments.last().copied() else { return Ok(()) };
     if sequences.is_empty() {
         return Ok(());
     }
-    let path = folder::segment(folder, newest);
-    let settle = || -> rusqlite::Result<()> {
-        let mut connection = segment::writing(&path)?;
-        // A gateway looks after its log itself.
-        segment::keep_log(&connection)?;
-        let transaction = connection.transaction()?;
-        {
-            let put = "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, NULL, NULL)";
-            let mut put = transaction.prepare(put)?;
-            for sequence in sequences {
-                put.execute(params![sink, number(*sequence), SETTLED])?;
-            }
+    let Some(mut path) = newest(folder)? else { return Ok(()) };
+    loop {
+        settle(&path, sink, sequences).map_err(|cause| LedgerError::store(&path, cause))?;
+        // A file that was begun meanwhile may have taken over what was not settled yet.
+        match newest(folder)? {
+            Some(now) if now != path => path = now,
+            Some(_) | None => return Ok(()),
         }
-        transaction.commit()
-    };
-    settle().map_err(|cause| LedgerError::store(&path, cause))
+    }
+}
+
+fn newest(folder: &Path) -> Result<Option<PathBuf>, LedgerError> {
+    Ok(Listing::of(folder)?.segments.last().map(|at| folder::segment(folder, *at)))
+}
+
+fn settle(path: &Path, sink: &str, sequences: &[u64]) -> rusqlite::Result<()> {
+    let mut connection: Connection = segment::writing(path)?;
+    connection.busy_timeout(PATIENCE)?;
+    let transaction = connection.transaction()?;
+    let mut delete = transaction.prepare("DELETE FROM rejected WHERE sink = ?1 AND sequence = ?2")?;
+    for sequence in sequences {
+        delete.execute(params![sink, number(*sequence)])?;
+    }
+    drop(delete);
+    transaction.commit()
 }

@@ -12,10 +12,9 @@ use crate::ledger::fact::Hash;
 use crate::ledger::folder::{self, Identity, Lock};
 use crate::ledger::head::{Head, Noted};
 use crate::ledger::queue::{Done, Fate, Job};
-use crate::ledger::reader::Reader;
 use crate::ledger::segment::{self, Meta};
 use crate::ledger::tender::Tender;
-use crate::ledger::write::{Copied, Writing, open_intents};
+use crate::ledger::write::{Writing, open_intents};
 use crate::ledger::{Figures, LedgerError, Rules, opening};
 
 /// What must fit on the disk before it counts as writable again.
@@ -165,8 +164,6 @@ impl Store {
     }
 
     fn write(&mut self, jobs: &[&Job]) -> Result<Vec<Done>, LedgerError> {
-        let folder = self.folder.clone();
-        let elsewhere = |sequence| elsewhere(&folder, sequence);
         let Some(connection) = &mut self.current.connection else { return Err(LedgerError::Writer) };
         let mut write = || -> rusqlite::Result<_> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
@@ -175,7 +172,6 @@ impl Store {
                 head: self.head,
                 hash: self.hash,
                 intents: self.intents,
-                elsewhere: &elsewhere,
             };
             let done: rusqlite::Result<Vec<_>> = jobs.iter().map(|job| writing.job(job)).collect();
             let (head, hash, intents) = (writing.head, writing.hash, writing.intents);
@@ -188,21 +184,6 @@ impl Store {
         self.in_place()?;
         (self.head, self.hash, self.intents) = (head, hash, intents);
         Ok(done)
-    }
-}
-
-/// An event of an earlier segment.
-fn elsewhere(folder: &std::path::Path, sequence: u64) -> Option<Copied> {
-    let found = Reader::open(folder).and_then(|reader| reader.after(sequence.saturating_sub(1), 1));
-    match found {
-        Ok(found) => {
-            let kept = found.into_iter().find(|kept| kept.sequence == sequence)?;
-            Some((kept.entry.kept(), kept.hash.as_bytes().to_vec()))
-        }
-        Err(error) => {
-            tracing::warn!(%error, sequence, "a rejected audit event is kept without its content");
-            None
-        }
     }
 }
 

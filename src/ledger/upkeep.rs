@@ -1,17 +1,16 @@
 //! New segments, and the end of old ones.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use rusqlite::params;
+use rusqlite::{OptionalExtension as _, params};
 
 use crate::ledger::fact::{natural, number};
 use crate::ledger::folder::{self, Listing};
 use crate::ledger::segment::{self, Carry, Meta, Span};
 use crate::ledger::store::{Current, Store};
 use crate::ledger::tender::Task;
-use crate::ledger::{Figures, LedgerError, Reader};
+use crate::ledger::{Figures, LedgerError};
 
 /// The log is taken over into the file when it has grown by this.
 const LOG: u64 = 4 << 20;
@@ -25,8 +24,8 @@ pub(super) struct Later {
     rest_of_log: bool,
 }
 
-/// What was kept in a segment that goes.
-type Rejected = (String, i64, String, Option<Vec<u8>>, Option<Vec<u8>>);
+/// The number of a rejected event, and what goes with its segment.
+type Copied = (i64, Vec<u8>, Vec<u8>);
 
 impl Store {
     /// What is due after a commit: cheap when it is nothing.
@@ -147,7 +146,9 @@ impl Store {
         let rules = self.rules();
         let Some(retention) = rules.retention else { return Ok(()) };
         let listing = Listing::of(&self.folder)?;
-        let (taken, current) = (self.taken(&rules.sinks)?, self.current.at);
+        let Some(connection) = &self.current.connection else { return Ok(()) };
+        let carry = Carry::of(connection).map_err(|cause| LedgerError::store(&self.current.path, cause))?;
+        let (taken, current) = (taken(&carry, &rules.sinks), self.current.at);
         for at in listing.segments.into_iter().filter(|at| *at < current) {
             let path = folder::segment(&self.folder, at);
             if !segment::is_finished(&path)? {
@@ -160,10 +161,9 @@ impl Store {
             if !old || taken < span.last {
                 return Ok(());
             }
-            let mut rejected = rejected(&connection).map_err(say)?;
+            let copies = copies(&connection, &carry).map_err(say)?;
             drop(connection);
-            self.still_open(&mut rejected)?;
-            self.removed(&span, &rejected, now).inspect_err(|_| self.trusted = false)?;
+            self.removed(&span, &copies, now).inspect_err(|_| self.trusted = false)?;
             std::fs::remove_file(&path).map_err(|cause| LedgerError::io(&path, cause))?;
             folder::sync(&self.folder)?;
             tracing::info!(file = %path.display(), through = span.last, "old audit events are removed");
@@ -171,29 +171,8 @@ impl Store {
         Ok(())
     }
 
-    /// Leaves out what a sink has taken after all; a later segment says so.
-    fn still_open(&self, rejected: &mut Vec<Rejected>) -> Result<(), LedgerError> {
-        let sinks: BTreeSet<String> = rejected.iter().map(|(sink, ..)| sink.clone()).collect();
-        let mut open = BTreeSet::new();
-        for sink in sinks {
-            let found = Reader::open(&self.folder)?.rejected(&sink)?;
-            open.extend(found.into_iter().map(|rejection| (sink.clone(), number(rejection.sequence))));
-        }
-        rejected.retain(|(sink, sequence, ..)| open.contains(&(sink.clone(), *sequence)));
-        Ok(())
-    }
-
-    /// Up to where every sink has taken the events.
-    fn taken(&self, sinks: &[String]) -> Result<u64, LedgerError> {
-        let Some(connection) = &self.current.connection else { return Ok(0) };
-        let carry = Carry::of(connection).map_err(|cause| LedgerError::store(&self.current.path, cause))?;
-        let progress: BTreeMap<String, i64> = carry.progress.into_iter().collect();
-        let through = |sink: &String| natural(progress.get(sink).copied().unwrap_or(0));
-        Ok(sinks.iter().map(through).min().unwrap_or(u64::MAX))
-    }
-
     /// Notes durably what is about to be removed; the chain is joined there.
-    fn removed(&mut self, span: &Span, rejected: &[Rejected], now: Timestamp) -> Result<(), LedgerError> {
+    fn removed(&mut self, span: &Span, copies: &[Copied], now: Timestamp) -> Result<(), LedgerError> {
         let Some(connection) = &mut self.current.connection else { return Err(LedgerError::Writer) };
         let mut write = || -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
@@ -201,11 +180,9 @@ impl Store {
                 "INSERT OR REPLACE INTO removed VALUES (?1, ?2, ?3)",
                 params![number(span.last), span.hash.as_bytes(), now.as_millisecond()],
             )?;
-            for (sink, sequence, reason, kept, hash) in rejected {
-                transaction.execute(
-                    "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![sink, sequence, reason, kept, hash],
-                )?;
+            for (sequence, kept, hash) in copies {
+                let sql = "UPDATE rejected SET kept = ?2, hash = ?3 WHERE sequence = ?1";
+                transaction.execute(sql, params![sequence, kept, hash])?;
             }
             transaction.commit()
         };
@@ -213,11 +190,23 @@ impl Store {
     }
 }
 
-fn rejected(connection: &rusqlite::Connection) -> rusqlite::Result<Vec<Rejected>> {
-    let mut found = connection.prepare("SELECT sink, sequence, reason, kept, hash FROM rejected")?;
-    found
-        .query_map([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?)))?
-        .collect()
+/// Up to where every sink has taken the events. One that is configured no more holds nothing back.
+fn taken(carry: &Carry, sinks: &[String]) -> u64 {
+    let through = |sink: &String| {
+        carry.progress.iter().find(|(name, _)| name == sink).map_or(0, |(_, through)| natural(*through))
+    };
+    sinks.iter().map(through).min().unwrap_or(u64::MAX)
+}
+
+/// What sinks have rejected of a segment that goes.
+fn copies(connection: &rusqlite::Connection, carry: &Carry) -> rusqlite::Result<Vec<Copied>> {
+    let mut find = connection.prepare("SELECT kept, hash FROM event WHERE sequence = ?1")?;
+    let mut copies = Vec::new();
+    for (_, sequence, ..) in carry.rejected.iter().filter(|(.., kept, _)| kept.is_none()) {
+        let found = find.query_row([sequence], |row| Ok((*sequence, row.get(0)?, row.get(1)?))).optional()?;
+        copies.extend(found);
+    }
+    Ok(copies)
 }
 
 fn millis(length: Duration) -> i64 {

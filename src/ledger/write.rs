@@ -5,12 +5,6 @@ use rusqlite::{OptionalExtension as _, Transaction, params};
 use crate::ledger::fact::{Fact, Hash, natural, number};
 use crate::ledger::queue::{Done, Fate, Job, Rejection};
 
-/// The kept fact and the hash of an event.
-pub(super) type Copied = (Vec<u8>, Vec<u8>);
-
-/// Looks for an event in earlier segments.
-pub(super) type Elsewhere<'a> = &'a dyn Fn(u64) -> Option<Copied>;
-
 /// One transaction in the making: rows go in, and the end of the chain moves on.
 pub(super) struct Writing<'a> {
     pub(super) transaction: &'a Transaction<'a>,
@@ -18,7 +12,6 @@ pub(super) struct Writing<'a> {
     pub(super) hash: Hash,
     /// The number of the latest intent.
     pub(super) intents: u64,
-    pub(super) elsewhere: Elsewhere<'a>,
 }
 
 impl Writing<'_> {
@@ -90,19 +83,11 @@ impl Writing<'_> {
         let set = "INSERT INTO progress VALUES (?1, ?2) ON CONFLICT DO UPDATE SET through = ?2";
         self.transaction.prepare_cached(set)?.execute(params![sink, number(through.min(self.head))])?;
         for rejection in rejected {
-            let (kept, hash) = self.copy(rejection.sequence)?.unzip();
-            let put = "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, ?4, ?5)";
-            let row = params![sink, number(rejection.sequence), rejection.reason, kept, hash];
+            let put = "INSERT OR REPLACE INTO rejected VALUES (?1, ?2, ?3, NULL, NULL)";
+            let row = params![sink, number(rejection.sequence), rejection.reason];
             self.transaction.prepare_cached(put)?.execute(row)?;
         }
         Ok(Done::Noted)
-    }
-
-    /// A rejected event outlives its segment.
-    fn copy(&self, sequence: u64) -> rusqlite::Result<Option<Copied>> {
-        let mut find = self.transaction.prepare_cached("SELECT kept, hash FROM event WHERE sequence = ?1")?;
-        let found = find.query_row([number(sequence)], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        Ok(found.or_else(|| (self.elsewhere)(sequence)))
     }
 }
 

@@ -24,6 +24,7 @@ use super::deliver::{Delivery, Pulse};
 use super::framing::HeadLimits;
 use super::guard::{Guard, Refused};
 use super::serve::{House, Service};
+use crate::telemetry::Handshake;
 
 /// Streams of one HTTP/2 connection at once.
 const STREAMS: u32 = 100;
@@ -64,6 +65,16 @@ pub struct TlsSession {
 }
 
 impl TlsSession {
+    /// The protocol version as a number, such as `1.3`.
+    #[must_use]
+    pub fn version_number(&self) -> &'static str {
+        match self.version.as_str() {
+            "TLSv1_2" => "1.2",
+            "TLSv1_3" => "1.3",
+            _ => "",
+        }
+    }
+
     fn of(session: &rustls::ServerConnection) -> Self {
         let leaf = session.peer_certificates().and_then(<[_]>::first).map(|leaf| leaf.as_ref());
         let thumbprint = |leaf: &[u8]| digest(&SHA256, leaf).as_ref().try_into().ok();
@@ -78,6 +89,12 @@ impl TlsSession {
 }
 
 impl Connection {
+    /// The version of TLS, such as `1.3`; empty without TLS.
+    #[must_use]
+    pub fn tls_version(&self) -> &'static str {
+        self.tls.as_ref().map_or("", TlsSession::version_number)
+    }
+
     fn over<'a>(&'a self) -> Over<'a> {
         Over {
             protocol: self.protocol,
@@ -106,10 +123,12 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
         Ok(Ok(stream)) => stream,
         Ok(Err(cause)) => {
             tracing::debug!(%peer, %cause, "handshake failed");
+            house.metrics.shaken(Handshake::Failed);
             return;
         }
         Err(_elapsed) => {
             tracing::debug!(%peer, "handshake took too long");
+            house.metrics.shaken(Handshake::Slow);
             return;
         }
     };
@@ -120,9 +139,11 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
         && !current.still_accepts(session.peer_certificates())
     {
         tracing::debug!(%peer, "the certificate of a resumed session is accepted no more");
+        house.metrics.shaken(Handshake::Refused);
         return;
     }
     let tls = TlsSession::of(session);
+    house.metrics.shaken(Handshake::Done(tls.version_number()));
     let connection = Connection { peer, local, protocol, tls: Some(tls) };
     match protocol {
         Protocol::Http1 => serve_http1(stream, connection, house).await,
@@ -137,7 +158,8 @@ where
     let limits = &house.limits;
     let refused: Refused = Arc::new(OnceLock::new());
     let heads = HeadLimits { target: limits.target_bytes, fields: limits.header_bytes };
-    let guard = Guard::http1(io, heads, limits.idle_timeout, Arc::clone(&refused));
+    let guard =
+        Guard::http1(io, heads, limits.idle_timeout, Arc::clone(&refused)).metered(house.metrics.meter());
     let pulse = Pulse::new();
     let front = Front::new(&house, connection, &pulse, Some(refused));
     let mut builder = http1::Builder::new();
@@ -181,7 +203,7 @@ where
         .max_local_error_reset_streams(64)
         .keep_alive_interval(limits.idle_timeout / 2)
         .keep_alive_timeout(limits.header_timeout);
-    let guard = Guard::http2(io, limits.idle_timeout);
+    let guard = Guard::http2(io, limits.idle_timeout).metered(house.metrics.meter());
     let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), front));
     let idle = limits.idle_timeout;
     let mut tick = tokio::time::interval((idle / 4).max(Duration::from_millis(5)));
@@ -247,7 +269,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Front<S> {
     type Future = Answering<S::Body>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let active = self.pulse.begin();
+        let active = self.pulse.begin(self.house.metrics.in_flight());
         let ordinal = self.ordinal.fetch_add(1, Ordering::AcqRel) + 1;
         let broken = self.refused.as_ref().and_then(|refused| refused.get()).filter(|(at, _)| *at == ordinal);
         let (house, connection) = (Arc::clone(&self.house), Arc::clone(&self.connection));

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
+use crate::telemetry::Present;
+
 /// Largest piece handed to the connection at once: what a reader that never reads can make us hold per stream.
 const PIECE: usize = 64 * 1024;
 
@@ -43,9 +45,9 @@ impl Pulse {
     }
 
     /// A request begins; it lasts until the returned value is dropped.
-    pub(super) fn begin(self: &Arc<Self>) -> Active {
+    pub(super) fn begin(self: &Arc<Self>, counted: Present) -> Active {
         self.active.fetch_add(1, Ordering::AcqRel);
-        Active(Arc::clone(self))
+        Active(Arc::clone(self), counted)
     }
 
     /// Whether no request has been in flight for so long.
@@ -85,7 +87,7 @@ fn millis(duration: Duration) -> u64 {
 
 /// A request in flight, until its answer's body is gone.
 #[derive(Debug)]
-pub(super) struct Active(Arc<Pulse>);
+pub(super) struct Active(Arc<Pulse>, #[expect(dead_code, reason = "it counts until it is dropped")] Present);
 
 impl Drop for Active {
     fn drop(&mut self) {
@@ -167,12 +169,13 @@ mod tests {
     use http_body_util::{BodyExt, Full};
 
     use super::*;
+    use crate::telemetry::Metrics;
 
     #[tokio::test]
     async fn large_frames_leave_in_pieces() {
         let pulse = Pulse::new();
         let whole: Bytes = (0..PIECE * 2 + 7).map(|n| n as u8).collect();
-        let mut delivery = Delivery::new(Full::new(whole.clone()), pulse.begin());
+        let mut delivery = Delivery::new(Full::new(whole.clone()), pulse.begin(Metrics::new().in_flight()));
         let (mut sizes, mut seen) = (Vec::new(), Vec::new());
         assert_eq!(delivery.size_hint().exact(), Some(whole.len() as u64));
         while let Some(frame) = delivery.frame().await {
@@ -187,7 +190,10 @@ mod tests {
     #[tokio::test]
     async fn a_body_nobody_takes_is_stuck() {
         let pulse = Pulse::new();
-        let mut delivery = Delivery::new(Full::new(Bytes::from(vec![0; PIECE + 1])), pulse.begin());
+        let mut delivery = Delivery::new(
+            Full::new(Bytes::from(vec![0; PIECE + 1])),
+            pulse.begin(Metrics::new().in_flight()),
+        );
         assert!(!pulse.stuck_for(Duration::from_secs(60)));
         assert!(pulse.stuck_for(Duration::ZERO));
         assert!(!pulse.is_quiet());

@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::admissible::Refusal;
 use super::framing::{Fault, Framer, HeadLimits};
 use super::pace::Pace;
+use crate::telemetry::Meter;
 
 /// What stands in for a head that hyper must not see.
 const STAND_IN: &[u8] = b"GET / HTTP/1.1\r\nHost: refused\r\nConnection: close\r\n\r\n";
@@ -32,6 +33,7 @@ pub(super) struct Guard<T> {
     http1: Option<Strict>,
     reading: Pace,
     writing: Pace,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -55,12 +57,29 @@ impl<T> Guard<T> {
             refused,
             written_for: 0,
         };
-        Self { inner, http1: Some(strict), reading: Pace::new(idle), writing: Pace::new(idle) }
+        Self {
+            inner,
+            http1: Some(strict),
+            reading: Pace::new(idle),
+            writing: Pace::new(idle),
+            meter: Meter::default(),
+        }
     }
 
     /// Guards an HTTP/2 connection: the h2 crate is strict about frames, so only the pace is watched.
     pub(super) fn http2(inner: T, idle: Duration) -> Self {
-        Self { inner, http1: None, reading: Pace::new(idle), writing: Pace::new(idle) }
+        Self {
+            inner,
+            http1: None,
+            reading: Pace::new(idle),
+            writing: Pace::new(idle),
+            meter: Meter::default(),
+        }
+    }
+
+    /// Counts its bytes there.
+    pub(super) fn metered(self, meter: Meter) -> Self {
+        Self { meter, ..self }
     }
 }
 
@@ -149,6 +168,7 @@ impl<T: AsyncRead + Unpin> Guard<T> {
             if read == 0 {
                 return Poll::Ready(Ok(()));
             }
+            self.meter.received(read);
             let heads = strict.framer.heads();
             strict.sift(buf, start)?;
             self.reading.progressed(read);
@@ -185,7 +205,10 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
         if self.http1.is_some() {
             return self.poll_strict(cx, buf);
         }
-        Pin::new(&mut self.inner).poll_read(cx, buf)
+        let start = buf.filled().len();
+        let read = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.meter.received(buf.filled().len() - start);
+        read
     }
 }
 
@@ -201,6 +224,7 @@ impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
         match Pin::new(&mut this.inner).poll_write(cx, bytes) {
             Poll::Ready(Ok(count)) => {
                 this.writing.progressed(count);
+                this.meter.sent(count);
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),

@@ -120,6 +120,7 @@ pub async fn serve<S: Service>(
         limits: options.limits,
         metrics: options.metrics,
     });
+    house.metrics.connections_limit(house.limits.connections);
     let room = Arc::new(Semaphore::new(house.limits.connections));
     let connections = TaskTracker::new();
     let accepting = TaskTracker::new();
@@ -158,7 +159,7 @@ async fn accept<S: Service>(
         // A place first, then a client: over the limit clients wait in the kernel's queue and cost us nothing.
         let next = async {
             let place = Arc::clone(&room).acquire_owned().await.ok()?;
-            Some((place, accepted(&listener).await))
+            Some((place, accepted(&listener, &house.metrics).await))
         };
         let (place, (socket, peer)) = tokio::select! {
             next = next => match next {
@@ -176,13 +177,14 @@ async fn accept<S: Service>(
 }
 
 /// The next client. Errors of single clients are theirs; when descriptors run out, waiting is all that helps.
-async fn accepted(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+async fn accepted(listener: &TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
             Err(cause) if its_own(&cause) => {}
             Err(cause) => {
                 tracing::warn!(%cause, "cannot accept connections");
+                metrics.not_accepted();
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }

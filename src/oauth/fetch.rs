@@ -8,12 +8,13 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::digest;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::redirect::Policy;
-use reqwest::{Certificate, Client, Identity, Response, StatusCode};
+use reqwest::{Certificate, Client, Identity, Method, Response, StatusCode};
 use url::{Host, Url};
 
 use super::error::CallError;
 use super::terms::Terms;
 use crate::config::{CertificateFiles, IssuerClient, IssuerClientAuth};
+use crate::telemetry::Step;
 use crate::token::Quoted;
 
 /// The largest answer that is read: metadata, key sets and introspection answers are far smaller.
@@ -130,15 +131,17 @@ impl Fetcher {
         let conditions = known.map(|known| known.conditions(url)).unwrap_or_default();
         let conditional = !conditions.is_empty();
         let request = self.client.get(url.clone()).headers(conditions).header(ACCEPT, "application/json");
+        let step = Step::to_issuer(&Method::GET, url);
         let call = async {
             let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            step.answered(answer.status());
             let terms = Terms::read(url, answer.headers());
             if conditional && answer.status() == StatusCode::NOT_MODIFIED {
                 return Ok(Fetched::Unchanged(terms));
             }
             Ok(Fetched::Body(reply(answer, url).await?.granted(url)?, terms))
         };
-        self.in_time(call, url).await
+        self.in_time(call, url).await.inspect_err(|_| step.failed("call_failed"))
     }
 
     /// The body of a 200 answer to a form that is posted, with the `Authorization` field given.
@@ -175,8 +178,10 @@ impl Fetcher {
         }
         let expected = self.expects.name();
         let request = request.header(ACCEPT, expected);
+        let step = Step::to_issuer(&Method::POST, url);
         let call = async {
             let answer = request.send().await.map_err(|error| unreachable(url, &error))?;
+            step.answered(answer.status());
             let found = media_type(answer.headers());
             let reply = reply(answer, url).await?;
             if reply.status == StatusCode::OK && self.expects != Media::Json && found != expected {
@@ -185,7 +190,7 @@ impl Fetcher {
             }
             Ok(reply)
         };
-        self.in_time(call, url).await
+        self.in_time(call, url).await.inspect_err(|_| step.failed("call_failed"))
     }
 
     async fn in_time<T>(

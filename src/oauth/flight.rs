@@ -10,6 +10,8 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
+use crate::telemetry::carried;
+
 type Calls<K, T> = HashMap<K, Arc<watch::Sender<Option<T>>>>;
 type Running<K, T> = Arc<Mutex<Calls<K, T>>>;
 
@@ -62,7 +64,8 @@ where
         running.insert(key.clone(), Arc::clone(&land));
         drop(running);
         let over = Over { running: Arc::clone(&self.running), key };
-        let call = call();
+        // In traces the call is a part of the request that began it.
+        let call = carried(call());
         tokio::spawn(async move {
             let answer = call.await;
             // Whoever comes after the answer starts a new call: it must not get one from before it came.

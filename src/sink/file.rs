@@ -219,16 +219,10 @@ mod tests {
 
     use super::*;
     use crate::fhir::FhirVersion;
-    use crate::sink::tests::{Folder, event};
+    use crate::sink::tests::{Folder, event, text};
 
     fn settings(path: PathBuf) -> FileSink {
         FileSink { path, fhir_version: FhirVersion::R4 }
-    }
-
-    fn text(path: &Path) -> String {
-        let mut text = String::new();
-        File::open(path).unwrap().read_to_string(&mut text).unwrap();
-        text
     }
 
     fn ids(path: &Path) -> Vec<String> {

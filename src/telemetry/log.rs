@@ -1,5 +1,7 @@
 //! Log lines on stderr, and their filter.
 
+mod lines;
+
 use std::io::IsTerminal as _;
 
 use tracing::Subscriber;
@@ -9,11 +11,22 @@ use tracing_subscriber::layer::{Layer as _, SubscriberExt as _};
 use tracing_subscriber::registry::Registry;
 use tracing_subscriber::reload;
 
+pub use self::lines::lines_dropped;
+
+use self::lines::Lines;
 use crate::config::{LogFormat, Telemetry};
 
 /// Why logging cannot begin, or not change.
 #[derive(Debug, thiserror::Error)]
 pub enum TelemetryError {
+    /// The address of the collector cannot be used.
+    #[error("`telemetry.otlp` is `{collector}`: {cause}")]
+    Collector {
+        /// As configured.
+        collector: String,
+        /// What is wrong with it.
+        cause: String,
+    },
     /// The filter is no filter.
     #[error(
         "`telemetry.log` is `{filter}`: expected a level or a filter such as `info` or `pforte=debug`: {cause}"
@@ -24,15 +37,27 @@ pub enum TelemetryError {
         /// What is wrong with it.
         cause: ParseError,
     },
+    /// The system gives no thread for the log.
+    #[error("the log cannot be written: {0}")]
+    Thread(std::io::Error),
     /// Logging was started before in this process.
     #[error("log output was already started")]
     Started,
 }
 
-/// Holds the running log, to change its filter when the configuration changes.
-#[derive(Debug, Clone)]
+/// Holds the running log. When it is dropped, what was logged so far is written out.
+#[must_use = "lines that wait are lost without it"]
 pub struct Guard {
     filter: reload::Handle<EnvFilter, Registry>,
+    lines: Option<Lines>,
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
+    }
 }
 
 impl Guard {
@@ -50,7 +75,10 @@ impl Guard {
 /// # Errors
 /// When the filter cannot be read, or something started logging before.
 pub fn start(settings: &Telemetry) -> Result<Guard, TelemetryError> {
-    let (subscriber, guard) = subscriber(settings, std::io::stderr, std::io::stderr().is_terminal().into())?;
+    let lines = Lines::to(std::io::stderr()).map_err(TelemetryError::Thread)?;
+    let reader = std::io::stderr().is_terminal().into();
+    let (subscriber, mut guard) = subscriber(settings, lines.clone(), reader)?;
+    guard.lines = Some(lines);
     tracing::subscriber::set_global_default(subscriber).map_err(|_| TelemetryError::Started)?;
     Ok(guard)
 }
@@ -84,7 +112,7 @@ where
     };
     let lines = tracing_subscriber::fmt::layer().with_writer(writer).with_ansi(reader == Reader::Terminal);
     let lines = if json { lines.json().flatten_event(true).boxed() } else { lines.boxed() };
-    Ok((Registry::default().with(filter).with(lines), Guard { filter: handle }))
+    Ok((Registry::default().with(filter).with(lines), Guard { filter: handle, lines: None }))
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, TelemetryError> {

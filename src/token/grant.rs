@@ -294,4 +294,24 @@ mod tests {
         assert_eq!((grant.encounter(), grant.encounter_context()), (None, &LaunchContext::Invalid));
         assert!(grant.fhir_user().is_none() && *grant.user() != UserContext::Absent);
     }
+
+    /// AUD-5: only a token without an id of its own is named by its digest, and by half of that.
+    #[test]
+    fn names_of_tokens() {
+        let digest = std::array::from_fn(|place| u8::try_from(place).unwrap());
+        let table = [
+            (json!({}), Some(digest), Some("000102030405060708090a0b0c0d0e0f")),
+            (json!({"jti": "t-1"}), Some(digest), None),
+            (json!({}), None, None),
+        ];
+        for (claims, digest, means) in table {
+            let claims = claims.as_object().unwrap();
+            let grant = Grant::from_claims(claims, &ClaimNames::default(), &Reading::sample()).unwrap();
+            let grant = match digest {
+                Some(digest) => grant.of_token(digest),
+                None => grant,
+            };
+            assert_eq!(grant.token_name().as_deref(), means, "{claims:?}");
+        }
+    }
 }

@@ -30,6 +30,7 @@ const X_INTERMEDIARY: HeaderName = HeaderName::from_static("x-intermediary");
 const X_PROVENANCE: HeaderName = HeaderName::from_static("x-provenance");
 const X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
+const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
@@ -78,6 +79,8 @@ pub struct Ours {
     pub request_id: Option<HeaderValue>,
     /// A valid W3C trace context.
     pub traceparent: Option<HeaderValue>,
+    /// Its vendors' part, if there is one.
+    pub tracestate: Option<HeaderValue>,
     /// The client's address, and the public scheme and authority it used (HTTP-5).
     pub forwarded: Option<Forwarded>,
     /// The version the client spoke, for `Via`.
@@ -115,6 +118,7 @@ pub fn outgoing(client: &HeaderMap, ours: &Ours) -> HeaderMap {
         (AUTHORIZATION, &ours.authorization),
         (X_REQUEST_ID, &ours.request_id),
         (TRACEPARENT, &ours.traceparent),
+        (TRACESTATE, &ours.tracestate),
     ] {
         if let Some(value) = value {
             out.insert(name, value.clone());
@@ -230,7 +234,8 @@ mod tests {
             authorization: Some(HeaderValue::from_static("Basic b3Vycw==")),
             identity: vec![(HeaderName::from_static("x-patient-id"), HeaderValue::from_static("p1"))],
             request_id: Some(HeaderValue::from_static("r1")),
-            traceparent: None,
+            traceparent: Some(HeaderValue::from_static("00-ours")),
+            tracestate: None,
             forwarded: Some(Forwarded {
                 client: IpAddr::from([192, 0, 2, 1]),
                 host: HeaderValue::from_static("gw.test"),
@@ -263,6 +268,10 @@ mod tests {
             ("x-patient-id", "p2", Some("p1")),
             ("x-request-id", "forged", Some("r1")),
             ("x_patient_id", "p2", None),
+            ("traceparent", "00-theirs", Some("00-ours")),
+            ("tracestate", "a=1", None),
+            // It may say anything, of a patient too.
+            ("baggage", "patient=p1", None),
             ("x-gateway-scopes", "system/*.cruds", None),
             ("x-auth-request-user", "admin", None),
             ("forwarded", "for=127.0.0.1", None),

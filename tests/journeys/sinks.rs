@@ -2,6 +2,8 @@
 //! request waits for it (AUD-1, AUD-11).
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -354,10 +356,17 @@ async fn killed_it_forgets_nothing() {
     watched.house.close();
 }
 
+/// What is in a file.
+fn text(path: &Path) -> String {
+    let mut text = String::new();
+    File::open(path).and_then(|mut file| file.read_to_string(&mut text)).expect("a file of lines");
+    text
+}
+
 fn once_each(watched: &Watched, file: &Path, older: &[PathBuf]) {
     let mut counted: HashMap<String, usize> = HashMap::new();
     for path in older.iter().map(PathBuf::as_path).chain([file]) {
-        let text = std::fs::read_to_string(path).expect("a file of lines");
+        let text = text(path);
         for line in text.lines() {
             let event: Value = serde_json::from_str(line).expect("JSON");
             assert_eq!(event["resourceType"], "AuditEvent", "{line}");
@@ -419,7 +428,7 @@ async fn a_reload_keeps_every_place() {
     watched.house.rewrite(&watched.house.settings(begin, changed));
     watched.requests(1).await;
     watched.noted("two").await;
-    let text = std::fs::read_to_string(watched.house.gateway.folder.join("audit.ndjson")).expect("a file");
+    let text = text(&watched.house.gateway.folder.join("audit.ndjson"));
     watched.house.findings.check(text.lines().count() == 1, format!("one new event in the file:\n{text}"));
     watched
         .house

@@ -115,17 +115,14 @@ impl Resend {
 }
 
 impl Sending<'_> {
-    /// Those that were refused; how many of them are no longer kept. Their content outlives their time.
+    /// Those that were refused; how many of them are no longer kept.
     fn refused(&mut self, reader: &Reader) -> Result<u64, Failure> {
         let mut gone = 0;
-        let mut copies = Vec::new();
-        let went = reader.each_rejected(&self.sink.name, &mut |_, kept| match kept {
-            Some(kept) => copies.push(kept),
-            None => gone += 1,
-        });
-        went.map_err(Failure::work)?;
-        for kept in copies {
-            self.add(kept).map_err(Failure::work)?;
+        for sequence in self.refused.clone() {
+            match reader.event(sequence).map_err(Failure::work)? {
+                Some(kept) => self.add(kept).map_err(Failure::work)?,
+                None => gone += 1,
+            }
         }
         Ok(gone)
     }

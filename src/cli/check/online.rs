@@ -1,4 +1,4 @@
-//! Whether the authorization servers and the backend fit the file; what is asked of an authorization server.
+//! Whether the authorization servers, the backend and the sinks fit the file; what is asked of an authorization server.
 
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
@@ -13,6 +13,7 @@ use super::Outcome;
 use super::backend::backend;
 use super::introspection::{introspection, support};
 use super::probe::{Answer, Report, ask, client};
+use super::sinks::{named, reached};
 use crate::config::{
     AuthorizationServer, IntrospectionResponse, Profile, ServerTls, Settings, SharedState, TlsSuites,
     Validation,
@@ -22,7 +23,7 @@ use crate::oauth::{Fetcher, Setup};
 use crate::shared::Shared;
 use crate::token::Quoted;
 
-/// Asks every authorization server and the backend, and prints what fits and what does not.
+/// Asks every authorization server, the backend and the sinks of audit events, and prints what fits and what does not.
 ///
 /// # Errors
 ///
@@ -58,6 +59,12 @@ pub async fn online(settings: &Settings, out: &mut dyn Write) -> io::Result<Outc
     if let Some(shared) = &settings.shared_state {
         writeln!(out, "shared state {}", shared.url)?;
         let report = shared_state(shared).await;
+        report.print(out)?;
+        misfits += report.misfits();
+    }
+    for sink in &settings.audit.sinks {
+        writeln!(out, "audit sink {}", named(sink))?;
+        let report = reached(sink).await;
         report.print(out)?;
         misfits += report.misfits();
     }

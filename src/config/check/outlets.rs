@@ -7,8 +7,9 @@ use std::time::Duration;
 use tracing_subscriber::EnvFilter;
 
 use super::Check;
+use super::web::{PlainHttp, Query};
 use crate::config::file;
-use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Rotation, Telemetry};
+use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Rotation, Telemetry, Traces};
 use crate::fhir::FhirVersion;
 
 impl Check<'_> {
@@ -72,6 +73,22 @@ impl Check<'_> {
             Some(file::LogFormat::Json) => LogFormat::Json,
             Some(file::LogFormat::Text) => LogFormat::Text,
         };
-        Telemetry { log, log_format, access_log: telemetry.access_log.unwrap_or(true), traces: None }
+        let traces = self.traces(telemetry.otlp.as_deref(), telemetry.trace_ratio);
+        Telemetry { log, log_format, access_log: telemetry.access_log.unwrap_or(true), traces }
+    }
+
+    fn traces(&mut self, otlp: Option<&str>, ratio: Option<f64>) -> Option<Traces> {
+        let ratio = ratio.unwrap_or(1.0);
+        if !(0.0..=1.0).contains(&ratio) {
+            let mend = "write 1 for every request, or 0.01 for one in a hundred";
+            self.wrong("telemetry.trace_ratio", "a number from 0 to 1", mend);
+        }
+        // What is traced names no patient, but it tells who asks for what and when.
+        let collector = self.url("telemetry.otlp", otlp?, (PlainHttp::Warned, Query::Refused))?;
+        if collector.path() != "/" {
+            let mend = "write `otlp = \"http://127.0.0.1:4317\"`: OTLP over gRPC has no path";
+            self.wrong("telemetry.otlp", "a URL without a path", mend);
+        }
+        Some(Traces { collector, ratio })
     }
 }

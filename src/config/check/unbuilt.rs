@@ -11,9 +11,6 @@ const LATER: &str = "nothing there: it is not available in this version";
 
 impl Check<'_> {
     pub(super) fn refuse_unbuilt(&mut self, file: &File) {
-        if file.telemetry.as_ref().is_some_and(|telemetry| telemetry.otlp.is_some()) {
-            self.wrong("telemetry.otlp", LATER, "remove it, and read logs and `/metrics`");
-        }
         if file.route.is_some() {
             self.wrong("route", LATER, "remove it, and run one gateway for each backend");
         }

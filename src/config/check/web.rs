@@ -125,7 +125,7 @@ impl Check<'_> {
             self.warn(
                 key,
                 "https beyond loopback",
-                "use https, or keep this network to the gateway and the backend",
+                "use https, or keep this network to the gateway and that server",
             );
         }
         Some(url)

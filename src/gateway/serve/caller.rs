@@ -29,7 +29,9 @@ impl Gateway {
             return Ok(Caller::Anonymous);
         }
         let certificate = self.certificate(head, connection)?;
-        let claims = self.issuers.verify(&presented, now).await?;
+        let step = record.watch().trace().step("verify token");
+        let claims = step.within(self.issuers.verify(&presented, now)).await?;
+        drop(step);
         let proven = match &presented {
             Presented::Bearer(_) | Presented::None => None,
             Presented::Dpop { token, proof } => {

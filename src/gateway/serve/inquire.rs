@@ -12,6 +12,7 @@ use crate::policy::{Denial, Facts, Question as Inquiry, Refused};
 use crate::reject::Rejection;
 use crate::release::{self, Answer};
 use crate::rewrite::Outbound;
+use crate::telemetry::Asking;
 use crate::token::{Caller, TokenError};
 use crate::upstream::{Unfit, UpstreamBody};
 
@@ -28,7 +29,7 @@ impl Gateway {
         while let Some((at, part)) = union.wants() {
             let wrong = || Rejection::Withheld(release::Withheld::WrongShape);
             let outbound = self.route.part(passage, part).ok_or_else(wrong)?;
-            let answer = self.answer_to(&outbound, errand, room).await?;
+            let answer = self.answer_to(&outbound, (errand, Asking::Part), room).await?;
             // All parts together are one answer, and no larger than one may be.
             room = room.saturating_sub(answer.body.len());
             let terms = self.route.terms(passage, record.now());
@@ -95,7 +96,8 @@ impl Gateway {
                 continue;
             }
             let limit = self.settings.limits.checked_answer_bytes;
-            let answer = self.answer_to(&self.route.inquire(&question), errand, limit).await?;
+            let answer =
+                self.answer_to(&self.route.inquire(&question), (errand, Asking::Fact), limit).await?;
             facts.answered(question.clone(), answer.status, &answer.headers, &answer.body);
             if let Inquiry::Context(id) = &question
                 && let Some(known) = facts.context(id)
@@ -110,16 +112,22 @@ impl Gateway {
     pub(super) async fn answer_to(
         &self,
         outbound: &Outbound,
-        errand: &Errand,
+        (errand, asking): (&Errand, Asking),
         limit: usize,
     ) -> Result<Answer, Rejection> {
-        let (head, body) = self.send(outbound, errand).await?.into_parts();
-        let body = self.whole_body(body, limit).await?;
+        let (head, body) = self.send(outbound, (errand, asking)).await?.into_parts();
+        let body = self.whole_body(body, limit, errand).await?;
         Ok(Answer { status: head.status, headers: head.headers, body })
     }
 
-    pub(super) async fn whole_body(&self, body: UpstreamBody, limit: usize) -> Result<Bytes, Rejection> {
-        collect(body, limit, self.settings.backend.timeout).await.map_err(|unfit| match unfit {
+    pub(super) async fn whole_body(
+        &self,
+        body: UpstreamBody,
+        limit: usize,
+        errand: &Errand,
+    ) -> Result<Bytes, Rejection> {
+        let whole = errand.watch().backend(collect(body, limit, self.settings.backend.timeout));
+        whole.await.map_err(|unfit| match unfit {
             Unfit::Broken(error) => fault(error),
             Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
             Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),

@@ -48,7 +48,7 @@ impl Gateway {
         } else {
             FAULT_BYTES.min(self.settings.limits.checked_answer_bytes)
         };
-        let body = self.whole_body(body, limit).await?;
+        let body = self.whole_body(body, limit, errand).await?;
         let answer = Answer { status: head.status, headers: head.headers, body };
         record.answer(&answer);
         let questions = release::questions(&answer, &passage.duties, &terms);
