@@ -294,7 +294,7 @@ enum Work {
 /// The one who writes.
 pub(super) struct Worker<S> {
     queue: Arc<Queue>,
-    spool: S,
+    pub(super) spool: S,
     head: watch::Sender<u64>,
     /// When the files are looked after again.
     upkeep: Instant,

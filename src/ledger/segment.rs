@@ -239,7 +239,8 @@ impl Meta {
         if format != FORMAT {
             return Err(spoilt(format!("has format {format}, and this version reads format {FORMAT}")));
         }
-        if found.iter().any(|found| !is_ours(found)) || found.len() < ours(SCHEMA).count() {
+        let whole = ours(SCHEMA).all(|definition| found.iter().any(|found| found == definition));
+        if !whole || !found.iter().all(|found| is_ours(found)) {
             return Err(spoilt("has other tables than a file of audit events".to_owned()));
         }
         let hash = Hash::from_slice(&hash).ok_or_else(|| spoilt("begins with no hash".to_owned()))?;

@@ -11,8 +11,8 @@ use tokio::task::JoinSet;
 
 use super::fact::{Fact, Kept};
 use super::queue::{Done, Job, Pending, Queue, Worker};
-use super::store::{Applied, Spool};
-use super::{Bounds, Ledger, LedgerError, LedgerStatus, Reader};
+use super::store::{Applied, Spool, Store};
+use super::{Bounds, Ledger, LedgerError, LedgerStatus, Reader, Rules};
 use crate::audit::Entry;
 use crate::config::{Audit, OnAuditFailure, Rotation};
 
@@ -339,3 +339,41 @@ async fn discarding_counts_and_forgets() {
     assert_eq!(*ledger.head().borrow(), 3);
     ledger.close().await.unwrap();
 }
+
+/// A store of its own in a folder, by settings.
+pub(super) fn store(settings: &Audit) -> Result<Store, LedgerError> {
+    Store::open(settings.path.clone(), Arc::new(Mutex::new(Rules::of(settings))), at("2026-03-01T12:00:00Z"))
+}
+
+pub(super) fn at(text: &str) -> jiff::Timestamp {
+    text.parse().unwrap()
+}
+
+/// Records events of these ids, in one commit.
+pub(super) fn record(store: &mut Store, ids: &[&str]) {
+    let facts = ids.iter().map(|id| Fact::of(&entry(id))).collect();
+    store.apply(&[&Job::Record { facts, intent: None }]).unwrap();
+}
+
+/// Waits until nothing is left to be done beside the writer.
+pub(super) fn settled(store: &Store) {
+    while !store.tender.is_idle() {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+pub(super) fn ids(path: &std::path::Path) -> Vec<String> {
+    read(path).iter().map(id).collect()
+}
+
+/// What is wrong in a folder.
+pub(super) fn faults(path: &std::path::Path) -> Vec<String> {
+    let reader = Reader::open(path).unwrap();
+    reader.verify(&[], &mut |_| {}).unwrap().faults.into_iter().map(|fault| fault.what).collect()
+}
+
+mod crash;
+mod intents;
+mod lookup;
+mod segments;
+mod tampering;

@@ -80,7 +80,7 @@ impl Reader {
             self.segment(*at, &mut walk, progress)?;
         }
         walk.file = self.folder.join("head");
-        walk.end(&noted, !listing.segments.is_empty());
+        walk.end(&noted);
         Ok(walk.found())
     }
 
@@ -295,13 +295,13 @@ impl Walk {
     }
 
     /// What is only known at the end.
-    fn end(&mut self, noted: &Found, any: bool) {
+    fn end(&mut self, noted: &Found) {
         let (last, _) = self.at;
         match noted {
             Found::Noted(noted) if noted.sequence > last => {
                 self.fault(last, format!("events {} to {} are missing at the end", last + 1, noted.sequence));
             }
-            Found::Absent if any => {
+            Found::Absent if last > 0 => {
                 self.fault(
                     last,
                     "is not there: whether events are missing at the end cannot be told".to_owned(),
