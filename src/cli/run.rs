@@ -269,7 +269,7 @@ impl Running {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
-        let sinks = settings.audit.sinks.clone();
+        let audit = settings.audit.clone();
         let replaced =
             Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
@@ -283,8 +283,10 @@ impl Running {
                 if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
                     tracing::error!(%error, "shared state not reloaded; the old one stays in force");
                 }
-                if let Err(error) = self.sinks.replace(&sinks) {
-                    tracing::error!(%error, "audit sinks not reloaded; the old ones go on");
+                match self.sinks.replace(&audit.sinks) {
+                    // What is kept for the sinks is known by their names.
+                    Ok(()) => self.lasting.ledger.change(&audit),
+                    Err(error) => tracing::error!(%error, "audit sinks not reloaded; the old ones go on"),
                 }
                 self.front.replace(gateway);
                 self.tend();
