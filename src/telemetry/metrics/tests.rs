@@ -25,7 +25,17 @@ fn told() -> Metrics {
     metrics.backend_failed("backend_timeout");
     metrics.audit_recorded(3, Duration::from_micros(700));
     metrics.audit_failed(2);
-    metrics.ledger(&LedgerFigures { waiting: 7, newest: 42 });
+    let commits = Durations::default();
+    commits.took(Duration::from_millis(2));
+    metrics.ledger(&LedgerFigures {
+        waiting: 7,
+        newest: 42,
+        oldest: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        files: 2,
+        bytes: 4096,
+        free: Some(1 << 30),
+        commits,
+    });
     let sink = |name: &str| SinkFigures {
         name: name.to_owned(),
         lag: 4,
@@ -112,6 +122,11 @@ fn each_metric_counts() {
         "pforte_audit_failed_total 2",
         "pforte_audit_waiting 7",
         "pforte_audit_newest_event 42",
+        "pforte_audit_oldest_event_timestamp_seconds{} 1767225600.0",
+        "pforte_audit_spool_files 2",
+        "pforte_audit_spool_bytes 4096",
+        "pforte_audit_spool_free_bytes{} 1073741824",
+        "pforte_audit_commit_duration_seconds_bucket{le=\"0.0025\"} 1",
         "pforte_audit_wait_seconds_bucket{le=\"0.001\"} 1",
         "pforte_audit_sink_lag_events{sink=\"arr\"} 4",
         "pforte_audit_sink_lag_seconds{sink=\"arr\"} 1.5",
