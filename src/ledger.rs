@@ -201,6 +201,14 @@ pub struct Ledger {
     head: watch::Receiver<u64>,
     writer: Mutex<Option<JoinHandle<()>>>,
     rules: Option<Arc<Mutex<Rules>>>,
+    keeps: Keeps,
+}
+
+/// What becomes of entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeps {
+    All,
+    Nothing,
 }
 
 impl Ledger {
@@ -231,7 +239,9 @@ impl Ledger {
     /// # Errors
     /// When no thread can be had.
     pub fn discarding() -> Result<Self, LedgerError> {
-        Self::start(Discard::default(), 0, Bounds::default())
+        let mut ledger = Self::start(Discard::default(), 0, Bounds::default())?;
+        ledger.keeps = Keeps::Nothing;
+        Ok(ledger)
     }
 
     fn start(spool: impl Spool + 'static, head: u64, bounds: Bounds) -> Result<Self, LedgerError> {
@@ -244,7 +254,7 @@ impl Ledger {
             .spawn(move || worker.run())
             .map_err(|cause| LedgerError::io(Path::new("audit-ledger"), cause))?;
         let writer = Mutex::new(Some(writer));
-        Ok(Self { queue, patience, head, writer, rules: None })
+        Ok(Self { queue, patience, head, writer, rules: None, keeps: Keeps::All })
     }
 
     /// Records these entries, together or not at all, and returns once they are durable.
@@ -254,7 +264,7 @@ impl Ledger {
     /// # Errors
     /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
     pub async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        if entries.is_empty() {
+        if entries.is_empty() || self.keeps == Keeps::Nothing {
             return Ok(());
         }
         let facts = entries.iter().map(Fact::of).collect();

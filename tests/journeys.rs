@@ -6,6 +6,8 @@
 mod backend;
 #[path = "journeys/bound.rs"]
 mod bound;
+#[path = "journeys/collector.rs"]
+mod collector;
 #[path = "journeys/credentials.rs"]
 mod credentials;
 #[path = "journeys/demo.rs"]
@@ -45,3 +47,7 @@ mod sinks;
 mod support;
 #[path = "journeys/together.rs"]
 mod together;
+#[path = "journeys/traces.rs"]
+mod traces;
+#[path = "journeys/watched.rs"]
+mod watched;

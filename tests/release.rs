@@ -4,6 +4,8 @@
 
 #![cfg(test)]
 
+#[path = "release/announced.rs"]
+mod announced;
 #[path = "release/answers.rs"]
 mod answers;
 #[path = "release/asked.rs"]

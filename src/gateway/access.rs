@@ -108,6 +108,11 @@ impl Access {
         Errand { ours, forwarded, subject, behalf: Behalf::Somebody, watch }
     }
 
+    /// Whether what is shown may have to be asked for first.
+    pub fn is_asked_for(&self) -> bool {
+        !matches!(self.tokens, Tokens::None)
+    }
+
     /// What to show with the next request.
     ///
     /// # Errors

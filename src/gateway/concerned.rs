@@ -120,3 +120,74 @@ fn tells_of(version: &Version, id: &str) -> bool {
     let names = |text: &[u8]| memchr::memmem::find(text, attached.as_bytes()).is_some();
     version.resource.as_str() != "DocumentReference" || names(&version.body)
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+    use crate::fhir::{FhirVersion, Parameter, SearchQuery};
+    use crate::policy::Question;
+
+    /// OPS-40: a Binary is about whom its `securityContext` leads to, or the documents that have it.
+    #[test]
+    fn ops_40_whom_content_is_about() {
+        let of = |name: &str| FhirVersion::R4.resource_type(name).unwrap();
+        let stored = |name: &str, id: &str| Question::Stored(of(name), id.to_owned());
+        let mut query = SearchQuery::default();
+        query.push(Parameter::new("location", "Binary/b".to_owned()));
+        let found = Question::Found(of("DocumentReference"), query);
+        let binary = |context: &str| {
+            format!(
+                r#"{{"resourceType":"Binary","id":"b","securityContext":{{"reference":"{context}"}},"data":"eA=="}}"#
+            )
+        };
+        let document = |id: &str, patient: &str, url: &str| {
+            format!(
+                r#"{{"resource":{{"resourceType":"DocumentReference","id":"{id}","subject":{{"reference":"Patient/{patient}"}},
+                "author":[{{"reference":"Patient/writer"}}],"content":[{{"attachment":{{"url":"{url}"}}}}]}}}}"#
+            )
+        };
+        let documents = format!(
+            r#"{{"resourceType":"Bundle","type":"searchset","entry":[{},{}]}}"#,
+            document("d1", "attached", "Binary/b"),
+            document("d2", "other", "Binary/c")
+        );
+        let encounter = r#"{"resourceType":"Encounter","id":"e","subject":{"reference":"Patient/met"}}"#;
+        type Answers = Vec<(Question, String)>;
+        let table: [(Answers, &[&str]); 5] = [
+            (vec![], &[]),
+            (vec![(stored("Binary", "b"), binary("Patient/own"))], &["own"]),
+            (
+                vec![
+                    (stored("Binary", "b"), binary("Encounter/e")),
+                    (stored("Encounter", "e"), encounter.to_owned()),
+                ],
+                &["met"],
+            ),
+            (
+                vec![
+                    (stored("Binary", "b"), r#"{"resourceType":"Binary","id":"b"}"#.to_owned()),
+                    (found, documents),
+                ],
+                &["attached"],
+            ),
+            (
+                vec![(stored("Patient", "own"), r#"{"resourceType":"Patient","id":"own"}"#.to_owned())],
+                &["own"],
+            ),
+        ];
+        let mapping = Mapping::new(&["http://backend/fhir"], "https://gw.test/fhir").unwrap();
+        for (answers, expected) in table {
+            let mut facts = Facts::default();
+            for (question, body) in &answers {
+                let body = Bytes::copy_from_slice(body.as_bytes());
+                facts.answered(question.clone(), StatusCode::OK, &HeaderMap::new(), &body);
+            }
+            let about: Vec<_> =
+                of_binary("b", &facts, &mapping).into_iter().map(|mention| mention.id).collect();
+            assert_eq!(about, expected, "{answers:?}");
+        }
+    }
+}

@@ -25,6 +25,8 @@ pub async fn all(house: &mut House<'_>) {
         let target = if number % 2 == 0 { "Patient/pat-in" } else { "Observation?_count=2" };
         house.client.read(target, &token).await.is(200);
     }
+    house.gateway.kill();
+    house.gateway.start();
     arrived(house, "first").await;
     let events = recorded(house);
     once(house, &events, SinkWrite::Update).await;

@@ -47,6 +47,9 @@ impl Gateway {
     }
 
     async fn pass_of(&self, errand: &Errand) -> Result<Pass, Rejection> {
+        if !self.access.is_asked_for() {
+            return self.access.pass(errand).await;
+        }
         let step = errand.watch().trace().step("backend credentials");
         step.within(self.access.pass(errand)).await
     }
