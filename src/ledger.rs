@@ -37,6 +37,7 @@ use crate::config::{Audit, Rotation};
 use crate::ledger::fact::Fact;
 use crate::ledger::queue::{Job, Pending, Queue, Told, Worker};
 use crate::ledger::store::{Discard, Spool, Store};
+use crate::telemetry::Durations;
 
 pub use fact::{Hash, Kept, NoHash};
 pub use find::Filter;
@@ -138,6 +139,8 @@ pub struct LedgerStatus {
     pub oldest: Option<Timestamp>,
     /// Bytes that are free on their disk; absent when that cannot be told.
     pub free: Option<u64>,
+    /// How long commits took.
+    pub commits: Durations,
 }
 
 /// The part of the status that a spool knows.

@@ -38,7 +38,8 @@ fn everything() -> String {
     }
     metrics.backend_failed("backend_timeout");
     metrics.audit_recorded(1, took);
-    metrics.ledger(&LedgerFigures::default());
+    let oldest = Some("2026-01-01T00:00:00Z".parse().expect("an instant"));
+    metrics.ledger(&LedgerFigures { oldest, free: Some(1), ..LedgerFigures::default() });
     metrics.audit_sinks(&[SinkFigures { name: "arr".to_owned(), ..SinkFigures::default() }]);
     for handshake in [Handshake::Done("1.3"), Handshake::Failed, Handshake::Refused, Handshake::Slow] {
         metrics.shaken(handshake);

@@ -58,7 +58,7 @@ const BACKEND_REQUESTS: Sane<u64> = Sane { least: 1, usual: 512, most: 65_536 };
 impl Check<'_> {
     pub(super) fn rotation(&mut self, bytes: Option<Size>, age: Option<Period>) -> Rotation {
         let Size(bytes) = bytes.unwrap_or(Size(ROTATE_BYTES.usual));
-        if bytes < ROTATE_BYTES.least || bytes > ROTATE_BYTES.most {
+        if !(ROTATE_BYTES.least..=ROTATE_BYTES.most).contains(&bytes) {
             let expected =
                 format!("between `{}` and `{}`", size(ROTATE_BYTES.least), size(ROTATE_BYTES.most));
             self.wrong(
