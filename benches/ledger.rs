@@ -3,7 +3,7 @@
 //! `cargo bench --bench ledger [-- FOLDER]` on a quiet machine; FOLDER, by default the one for temporary files, is on the disk to be
 //! measured. Each row has its number of requests that wait for their record at once; the next comes as soon as one is told.
 
-#![expect(clippy::print_stdout, reason = "a program for people")]
+#![expect(clippy::print_stdout, reason = "a program for people: it prints a table")]
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
