@@ -217,6 +217,11 @@ fn one_write_for_all_that_wait() {
     assert_eq!(*kept.lock().unwrap(), ["1", "2", "3"]);
 }
 
+/// A status without how long commits took, which no two runs share.
+fn untimed(status: LedgerStatus) -> LedgerStatus {
+    LedgerStatus { commits: LedgerStatus::default().commits, ..status }
+}
+
 /// The status tells of a failure, and a probe finds out that it is over without anybody recording.
 #[test]
 fn failure_and_recovery_show() {
@@ -226,15 +231,15 @@ fn failure_and_recovery_show() {
     let mut worker = Worker::new(Arc::clone(&queue), spool, watch::channel(0).0);
     let (done, mut told) = oneshot::channel();
     queue.push(Pending { job: job("a"), done }).unwrap();
-    assert_eq!(queue.status(), LedgerStatus { queued: 1, ..LedgerStatus::default() });
+    assert_eq!(untimed(queue.status()), LedgerStatus { queued: 1, ..LedgerStatus::default() });
 
     assert!(worker.step());
     assert!(told.try_recv().unwrap().is_err());
     let last_error = Some("`disk`: broken".to_owned());
-    assert_eq!(queue.status(), LedgerStatus { failed: 1, last_error, ..LedgerStatus::default() });
+    assert_eq!(untimed(queue.status()), LedgerStatus { failed: 1, last_error, ..LedgerStatus::default() });
 
     assert!(worker.step(), "a probe");
-    assert_eq!(queue.status(), LedgerStatus { failed: 1, ..LedgerStatus::default() });
+    assert_eq!(untimed(queue.status()), LedgerStatus { failed: 1, ..LedgerStatus::default() });
     queue.close();
     assert!(!worker.step());
 }
@@ -269,7 +274,7 @@ async fn a_hanging_disk_is_not_waited_for() {
     let Err(LedgerError::Slow(_)) = ledger.record(&[entry("a")]).await else { panic!("told in no time") };
     go.send(()).unwrap();
     ledger.close().await.unwrap();
-    assert_eq!(ledger.status(), LedgerStatus::default());
+    assert_eq!(untimed(ledger.status()), LedgerStatus::default());
 }
 
 /// What waits at the close is written; later entries are refused.
@@ -334,14 +339,14 @@ fn hashes_are_read() {
     }
 }
 
-/// Benchmarks get a ledger that answers like any other.
+/// Benchmarks get a ledger that answers like any other; what is recorded does not even reach its writer.
 #[tokio::test(flavor = "multi_thread")]
 async fn discarding_counts_and_forgets() {
     let ledger = Ledger::discarding().unwrap();
     ledger.record(&[entry("a"), entry("b")]).await.unwrap();
     let intent = ledger.intend(&entry("c")).await.unwrap();
     ledger.conclude(intent, &[entry("c")]).await.unwrap();
-    assert_eq!(*ledger.head().borrow(), 3);
+    assert_eq!(*ledger.head().borrow(), 1);
     ledger.close().await.unwrap();
 }
 
