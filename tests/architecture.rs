@@ -41,7 +41,7 @@ const TABLE: [(&str, Rank, Imports); 23] = [
     ("shared", Shell, Only(&["config"])),
     ("issuer", Shell, Only(&["token", "config", "telemetry", "oauth", "shared"])),
     ("upstream", Shell, Only(&["rewrite", "config"])),
-    ("ledger", Shell, Only(&["audit", "config"])),
+    ("ledger", Shell, Only(&["audit", "config", "telemetry"])),
     ("sink", Shell, Only(&["fhir", "config", "oauth", "ledger"])),
     ("discovery", Shell, Only(&["fhir", "config"])),
     ("reject", Shell, Only(&["fhir", "token", "policy", "release"])),

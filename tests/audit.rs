@@ -3,8 +3,9 @@
 #![expect(clippy::disallowed_methods, reason = "exported files are read")]
 
 use std::fs;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use pforte::audit::{Entry, Interaction};
@@ -356,6 +357,39 @@ async fn resend_to_a_repository() {
     let away = tokio::task::block_in_place(resend);
     assert_eq!(away.status.code(), Some(1), "{}", said(&away));
     assert!(said(&away).contains("it went no further"), "{}", said(&away));
+}
+
+/// What is recorded while somebody watches is shown as it comes, filtered as what was there before.
+#[tokio::test(flavor = "multi_thread")]
+async fn following() {
+    let place = Place::with("follow", &some()).await;
+    let ledger = Ledger::open(&place.settings()).expect("a ledger");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_pforte"))
+        .args([
+            "audit", "list", "--follow", "--format", "json", "--last", "1", "--client", "ward-app", "--path",
+        ])
+        .arg(place.events())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("its output")).lines();
+    let mut next = || -> Value {
+        let line = tokio::task::block_in_place(|| lines.next()).expect("a line").expect("text");
+        serde_json::from_str(&line).expect("JSON")
+    };
+    assert_eq!(next()["request_id"], "req-5");
+    for (id, client) in [("new-1", "ward-app"), ("new-2", "other-app"), ("new-3", "ward-app")] {
+        let mut new = entry(id, "2026-03-04T10:00:00Z", (Kind::Read, "Patient/p1"));
+        new.client = Some(client.to_owned());
+        ledger.record(&[new]).await.expect("recorded");
+    }
+    assert_eq!(
+        (next()["request_id"].clone(), next()["request_id"].clone()),
+        ("new-1".into(), "new-3".into())
+    );
+    child.kill().expect("it can be ended");
+    child.wait().expect("it has ended");
+    ledger.close().await.expect("closed");
 }
 
 /// A reader that has seen enough is no failure.

@@ -47,6 +47,7 @@ mod searches;
 mod sinks;
 #[path = "reference/stack.rs"]
 mod stack;
+#[expect(dead_code, reason = "journeys use the rest")]
 mod support;
 #[path = "reference/tokens.rs"]
 mod tokens;

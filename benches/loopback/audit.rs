@@ -13,7 +13,7 @@ use pforte::gateway::{Front, Gateway, Lasting};
 use pforte::ledger::Ledger;
 use pforte::listener::{self, CertificateStore, Options, Rules};
 use pforte::shared::Shared;
-use pforte::telemetry::Metrics;
+use pforte::telemetry::{Metrics, Traces};
 use tokio_util::sync::CancellationToken;
 
 use crate::{Bench, Running, cpu, free_port, load};
@@ -78,7 +78,8 @@ pub fn serve(kept: Kept) -> ExitCode {
             metrics: metrics.clone(),
         };
         let shared = Arc::new(Shared::new(None).expect("no Redis"));
-        let gateway = Gateway::new(settings, &Lasting { ledger, metrics, shared }, None).expect("a gateway");
+        let lasting = Lasting { ledger, metrics, shared, traces: Traces::off() };
+        let gateway = Gateway::new(settings, &lasting, None).expect("a gateway");
         let issuers = Arc::clone(gateway.issuers());
         tokio::spawn({
             let stop = stop.clone();

@@ -269,7 +269,7 @@ impl Running {
             tracing::warn!(key, "changed, but takes effect at the next start only");
         }
         let (tls, shared) = (settings.server.tls.clone(), settings.shared_state.clone());
-        let sinks = settings.audit.sinks.clone();
+        let audit = settings.audit.clone();
         let replaced =
             Gateway::new(settings, &self.lasting, Some(&before)).map_err(|error| error.to_string());
         let replaced = replaced.and_then(|gateway| match (&self.certificates, tls) {
@@ -283,8 +283,10 @@ impl Running {
                 if let Err(error) = self.lasting.shared.change(shared.as_ref()) {
                     tracing::error!(%error, "shared state not reloaded; the old one stays in force");
                 }
-                if let Err(error) = self.sinks.replace(&sinks) {
-                    tracing::error!(%error, "audit sinks not reloaded; the old ones go on");
+                match self.sinks.replace(&audit.sinks) {
+                    // What is kept for the sinks is known by their names.
+                    Ok(()) => self.lasting.ledger.change(&audit),
+                    Err(error) => tracing::error!(%error, "audit sinks not reloaded; the old ones go on"),
                 }
                 self.front.replace(gateway);
                 self.tend();
@@ -328,6 +330,11 @@ impl Running {
 /// Keys that sockets, ledger and telemetry were opened by.
 fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     let tls = |settings: &Settings| settings.server.tls.is_some();
+    // Whether there is an access log is asked with each request.
+    let telemetry = |settings: &Settings| {
+        let telemetry = &settings.telemetry;
+        format!("{:?}", (&telemetry.log, telemetry.log_format, &telemetry.traces))
+    };
     let limits = |settings: &Settings| {
         let limits = &settings.limits;
         let sizes = [limits.header_bytes, limits.target_bytes, limits.connections];
@@ -340,7 +347,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
         ("audit.path", before.audit.path != after.audit.path),
         ("admin.listen", before.admin != after.admin),
         ("limits of connections", limits(before) != limits(after)),
-        ("telemetry", format!("{:?}", before.telemetry) != format!("{:?}", after.telemetry)),
+        ("telemetry", telemetry(before) != telemetry(after)),
     ]
     .into_iter()
     .filter_map(|(key, changed)| changed.then_some(key))
@@ -384,8 +391,16 @@ impl Readiness for Ready {
         }
         lasting.metrics.lines_dropped(telemetry::lines_dropped());
         lasting.metrics.tokens(&gateway.issuers().tokens());
-        let newest = *lasting.ledger.head().borrow();
-        lasting.metrics.ledger(&LedgerFigures { waiting: lasting.ledger.status().queued, newest });
+        let ledger = lasting.ledger.status();
+        lasting.metrics.ledger(&LedgerFigures {
+            waiting: ledger.queued,
+            newest: ledger.head,
+            oldest: ledger.oldest,
+            files: ledger.segments,
+            bytes: ledger.bytes,
+            free: ledger.free,
+            commits: ledger.commits,
+        });
         if let Some(status) = lasting.shared.status() {
             lasting.metrics.shared_state(status.amiss.is_none(), status.asked, status.failed);
         }

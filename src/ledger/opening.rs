@@ -122,7 +122,7 @@ fn examine(folder: &Path, at: u64) -> Result<End, LedgerError> {
 /// The first of the newest events that does not fit the one before it.
 fn unchained(connection: &Connection, meta: &Meta, last: u64) -> rusqlite::Result<Option<u64>> {
     let sql = "SELECT sequence, kept, hash FROM event WHERE sequence >= ?1 ORDER BY sequence";
-    let from = number(last).saturating_sub(READ_AGAIN).max(i64::MIN);
+    let from = number(last).saturating_sub(READ_AGAIN);
     let mut found = connection.prepare(sql)?;
     let mut rows = found.query([from])?;
     let mut before = (from <= number(meta.before)).then_some((meta.before, meta.hash));

@@ -10,6 +10,7 @@ use tokio::sync::{oneshot, watch};
 use crate::ledger::fact::Fact;
 use crate::ledger::store::Spool;
 use crate::ledger::{Bounds, Figures, LedgerError, LedgerStatus};
+use crate::telemetry::Durations;
 
 /// An event that a sink did not take, and never will as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,11 +171,13 @@ pub(super) struct Queue {
     waiting: Mutex<Waiting>,
     changed: Condvar,
     bounds: Bounds,
+    /// How long commits took, for those who watch.
+    commits: Durations,
 }
 
 impl Queue {
     pub(super) fn new(bounds: Bounds) -> Self {
-        Self { waiting: Mutex::default(), changed: Condvar::new(), bounds }
+        Self { waiting: Mutex::default(), changed: Condvar::new(), bounds, commits: Durations::default() }
     }
 
     pub(super) fn push(&self, pending: Pending) -> Result<(), LedgerError> {
@@ -216,6 +219,7 @@ impl Queue {
             bytes: figures.bytes,
             oldest: figures.oldest.and_then(|oldest| Timestamp::from_millisecond(oldest).ok()),
             free: figures.free,
+            commits: self.commits.clone(),
         }
     }
 
@@ -352,7 +356,9 @@ impl<S: Spool> Worker<S> {
         let events = batch.iter().map(|pending| pending.job.events()).sum();
         let last = (!abandoned.is_empty()).then_some(Job::Abandon(abandoned));
         let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).chain(&last).collect();
+        let began = Instant::now();
         let result = self.spool.apply(&jobs);
+        self.queue.commits.took(began.elapsed());
         // First the state, then the waiters: who was told of a failure finds it in the status.
         self.queue.settle(events, bytes, result.as_ref().map(drop));
         match result {

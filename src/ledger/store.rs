@@ -18,7 +18,7 @@ use crate::ledger::write::{Writing, open_intents};
 use crate::ledger::{Figures, LedgerError, Rules, opening};
 
 /// What must fit on the disk before it counts as writable again.
-const SCRATCH: [u8; 256 * 1024] = [0x55; 256 * 1024];
+static SCRATCH: [u8; 256 * 1024] = [0x55; 256 * 1024];
 
 /// Takes jobs and keeps what they say.
 pub(super) trait Spool: Send {

@@ -324,7 +324,12 @@ fn hashes_are_read() {
     let hash = super::Hash::of(super::Hash::NONE, 1, b"x");
     assert_eq!(hash.to_string().parse(), Ok(hash));
     let text = hash.to_string();
-    for wrong in ["", &text[1..], &format!("{text}00"), &text.replace(|c: char| c.is_ascii_digit(), "g")] {
+    for wrong in [
+        "",
+        text.strip_prefix(|_: char| true).unwrap(),
+        &format!("{text}00"),
+        &text.replace(|c: char| c.is_ascii_digit(), "g"),
+    ] {
         assert!(wrong.parse::<super::Hash>().is_err(), "{wrong}");
     }
 }

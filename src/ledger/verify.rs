@@ -135,7 +135,14 @@ impl Reader {
                 let what = match &error {
                     LedgerError::Spoilt { what, .. } => what.clone(),
                     LedgerError::Store { cause, .. } => format!("cannot be read: {cause}"),
-                    other => other.to_string(),
+                    LedgerError::Closed
+                    | LedgerError::Full
+                    | LedgerError::Io { .. }
+                    | LedgerError::Locked { .. }
+                    | LedgerError::Replaced { .. }
+                    | LedgerError::Slow(_)
+                    | LedgerError::Unreadable { .. }
+                    | LedgerError::Writer => error.to_string(),
                 };
                 walk.fault(walk.at.0, what);
                 walk.broken = true;

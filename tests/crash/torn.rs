@@ -84,8 +84,14 @@ fn tear(folder: &Path, chance: &mut Chance) {
     logs.sort();
     let log = logs.last().expect("a log that was not tidied away");
     let length = log.metadata().expect("a file").len();
-    let keep = chance.below(usize::try_from(length).expect("a small file") + 1);
     let file = File::options().write(true).open(log).expect("a log");
+    if chance.percent(20) {
+        // A page that nobody was told of, half written.
+        return file
+            .set_len(length + 1 + u64::try_from(chance.below(6000)).expect("a number"))
+            .expect("more");
+    }
+    let keep = chance.below(usize::try_from(length).expect("a small file") + 1);
     file.set_len(u64::try_from(keep).expect("a number")).expect("a cut");
     if chance.percent(50) {
         file.set_len(length).expect("zeros at the end");

@@ -1,6 +1,6 @@
 //! `pforte audit resend`.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use clap::{ArgGroup, Args};
@@ -50,8 +50,8 @@ struct Sending<'a> {
     runtime: Runtime,
     settings: &'a Audit,
     sink: &'a AuditSink,
-    /// What the sink refused before, and why.
-    refused: BTreeMap<u64, String>,
+    /// What the sink refused before.
+    refused: BTreeSet<u64>,
     progress: Progress,
     waiting: Vec<Kept>,
     taken: u64,
@@ -71,7 +71,7 @@ impl Resend {
             runtime: run::runtime()?,
             settings: &settings,
             sink,
-            refused: refused.into_iter().map(|one| (one.sequence, one.reason)).collect(),
+            refused: refused.into_iter().map(|one| one.sequence).collect(),
             progress: Progress::new("sent"),
             waiting: Vec::new(),
             taken: 0,
@@ -118,7 +118,7 @@ impl Sending<'_> {
     /// Those that were refused; how many of them are no longer kept.
     fn refused(&mut self, reader: &Reader) -> Result<u64, Failure> {
         let mut gone = 0;
-        for sequence in self.refused.keys().copied().collect::<Vec<_>>() {
+        for sequence in self.refused.clone() {
             match reader.event(sequence).map_err(Failure::work)? {
                 Some(kept) => self.add(kept).map_err(Failure::work)?,
                 None => gone += 1,
@@ -153,7 +153,7 @@ impl Sending<'_> {
             match fate {
                 Fate::Taken => {
                     self.taken += 1;
-                    settled.extend(self.refused.contains_key(&sequence).then_some(sequence));
+                    settled.extend(self.refused.contains(&sequence).then_some(sequence));
                 }
                 Fate::Rejected(why) => self.rejected.push((sequence, why)),
                 Fate::Failed(why) => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Check;
 use crate::config::file;
-use crate::config::settings::Limits;
-use crate::config::values::{Period, Size};
+use crate::config::settings::{AuditSink, Limits, Rotation};
+use crate::config::values::{MaybePeriod, Period, Size};
 
 /// A default and what is sane around it.
 #[derive(Clone, Copy)]
@@ -40,6 +40,10 @@ pub(super) const SHARED_TIMEOUT: Sane<Duration> =
     Sane { least: SHORTEST, usual: Duration::from_millis(500), most: Duration::from_secs(5) };
 /// Nobody waits for a sink but its own events.
 pub(super) const SINK_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 30, 300);
+const ROTATE_BYTES: Sane<u64> = Sane { least: MIB, usual: 256 * MIB, most: 16 * GIB };
+const ROTATE_AGE: Sane<Duration> = seconds(Duration::from_secs(60), 86_400, 366 * 86_400);
+/// What is removed sooner nobody has looked at.
+const RETENTION: Duration = Duration::from_secs(86_400);
 const HEADER_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 10, 300);
 const IDLE_TIMEOUT: Sane<Duration> = seconds(SHORTEST, 60, 3600);
 const DRAIN_TIMEOUT: Sane<Duration> = seconds(Duration::ZERO, 30, 3600);
@@ -52,6 +56,40 @@ const CONNECTIONS: Sane<u64> = Sane { least: 1, usual: 10_000, most: 1_000_000 }
 const BACKEND_REQUESTS: Sane<u64> = Sane { least: 1, usual: 512, most: 65_536 };
 
 impl Check<'_> {
+    pub(super) fn rotation(&mut self, bytes: Option<Size>, age: Option<Period>) -> Rotation {
+        let Size(bytes) = bytes.unwrap_or(Size(ROTATE_BYTES.usual));
+        if !(ROTATE_BYTES.least..=ROTATE_BYTES.most).contains(&bytes) {
+            let expected =
+                format!("between `{}` and `{}`", size(ROTATE_BYTES.least), size(ROTATE_BYTES.most));
+            self.wrong(
+                "audit.rotate_bytes",
+                expected,
+                format!("write `{}` or the like", size(ROTATE_BYTES.usual)),
+            );
+        }
+        Rotation { bytes, age: self.period("audit.rotate_age", age, ROTATE_AGE) }
+    }
+
+    pub(super) fn retention(
+        &mut self,
+        written: Option<MaybePeriod>,
+        sinks: &[AuditSink],
+    ) -> Option<Duration> {
+        let MaybePeriod(retention) = written?;
+        let kept = retention?;
+        if kept < RETENTION {
+            self.wrong(
+                "audit.retention",
+                format!("`off`, or at least `{}`", period(RETENTION)),
+                "write how long events must be kept, or `off`",
+            );
+        } else if sinks.is_empty() {
+            let mend = "copy closed files to an archive in time, name a sink, or write `off`";
+            self.warn("audit.retention", "a sink: events that are removed here are nowhere else", mend);
+        }
+        Some(kept)
+    }
+
     pub(super) fn limits(&mut self, limits: file::Limits) -> Limits {
         let header_bytes = self.size("header_bytes", limits.header_bytes, HEADER_BYTES);
         let target_bytes = self.size("target_bytes", limits.target_bytes, TARGET_BYTES);

@@ -2,14 +2,13 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
 
 use super::Check;
 use super::web::{PlainHttp, Query};
 use crate::config::file;
-use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Rotation, Telemetry, Traces};
+use crate::config::settings::{Audit, LogFormat, OnAuditFailure, Telemetry, Traces};
 use crate::fhir::FhirVersion;
 
 impl Check<'_> {
@@ -31,9 +30,10 @@ impl Check<'_> {
             }
             Some(file::OnFailure::Refuse) | None => OnAuditFailure::Refuse,
         };
-        let rotation = Rotation { bytes: 256 << 20, age: Duration::from_secs(86_400) };
+        let rotation = self.rotation(audit.rotate_bytes, audit.rotate_age);
         let sinks = self.sinks(audit.sink, version);
-        Audit { path, on_failure, rotation, retention: None, sinks }
+        let retention = self.retention(audit.retention, &sinks);
+        Audit { path, on_failure, rotation, retention, sinks }
     }
 
     pub(super) fn admin(&mut self, admin: file::Admin, public: &[SocketAddr]) -> Option<SocketAddr> {

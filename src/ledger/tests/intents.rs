@@ -115,14 +115,17 @@ fn nobody_concludes() {
         let spool = Failing { store: store(&folder.settings()).unwrap(), fails: false };
         let mut worker = Worker::new(Arc::clone(&queue), spool, watch::channel(0).0);
         case(&queue, &mut worker);
-        let reasons: Vec<_> =
-            read(&folder.path).iter().map(|kept| kept.entry.reason.clone().unwrap_or_default()).collect();
-        assert_eq!(reasons, expected, "{name}");
-        let connection = worker.spool.store.current.connection.as_ref().unwrap();
-        let left: i64 = connection.query_row("SELECT count(*) FROM intent", [], |row| row.get(0)).unwrap();
-        assert_eq!(left, 0, "{name}");
+        assert_eq!(left(&folder, &worker), (expected.iter().map(ToString::to_string).collect(), 0), "{name}");
         assert_eq!(faults(&folder.path), [""; 0], "{name}");
     }
+}
+
+/// The reasons of what is recorded, and how much is still announced.
+fn left(folder: &Folder, worker: &Worker<Failing>) -> (Vec<String>, i64) {
+    let reason = |kept: &super::super::Kept| kept.entry.reason.clone().unwrap_or_default().into_owned();
+    let connection = worker.spool.store.current.connection.as_ref().unwrap();
+    let announced = connection.query_row("SELECT count(*) FROM intent", [], |row| row.get(0)).unwrap();
+    (read(&folder.path).iter().map(reason).collect(), announced)
 }
 
 /// What a crash interrupted keeps what it was about, and is found by it.

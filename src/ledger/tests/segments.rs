@@ -1,4 +1,5 @@
 //! New files, closed files, removed files.
+#![expect(clippy::disallowed_methods, reason = "the test reads the files as they lie there")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;

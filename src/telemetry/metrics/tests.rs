@@ -25,7 +25,17 @@ fn told() -> Metrics {
     metrics.backend_failed("backend_timeout");
     metrics.audit_recorded(3, Duration::from_micros(700));
     metrics.audit_failed(2);
-    metrics.ledger(&LedgerFigures { waiting: 7, newest: 42 });
+    let commits = Durations::default();
+    commits.took(Duration::from_millis(2));
+    metrics.ledger(&LedgerFigures {
+        waiting: 7,
+        newest: 42,
+        oldest: Some("2026-01-01T00:00:00Z".parse().unwrap()),
+        files: 2,
+        bytes: 4096,
+        free: Some(1 << 30),
+        commits,
+    });
     let sink = |name: &str| SinkFigures {
         name: name.to_owned(),
         lag: 4,
@@ -80,6 +90,65 @@ fn before_anything_happened() {
     assert!(!shown("pforte_requests_total") && !shown("pforte_shared_state_up{"), "{text}");
 }
 
+/// What is shown of it.
+const LINES: &[&str] = &[
+    concat!("pforte_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
+    "pforte_ready 1",
+    "pforte_check{check=\"audit\"} 0",
+    "pforte_config_reloads_total{outcome=\"failed\"} 1",
+    "pforte_config_reloads_total{outcome=\"ok\"} 0",
+    "pforte_config_last_reload_success_timestamp_seconds 1767225600.0",
+    "pforte_trace_spans_total{outcome=\"dropped\"} 8",
+    "pforte_log_lines_dropped_total 6",
+    "pforte_requests_total{interaction=\"read\",status=\"2xx\",reason=\"\"} 2",
+    "pforte_requests_total{interaction=\"search-type\",status=\"4xx\",reason=\"insufficient_scope\"} 1",
+    "pforte_requests_in_flight 1",
+    "pforte_request_duration_seconds_bucket{le=\"0.0025\",interaction=\"read\"} 0",
+    "pforte_request_duration_seconds_bucket{le=\"0.005\",interaction=\"read\"} 2",
+    "pforte_request_duration_seconds_sum{interaction=\"read\"} 0.006",
+    "pforte_gateway_duration_seconds_bucket{le=\"0.001\",interaction=\"read\"} 1",
+    "pforte_gateway_duration_seconds_bucket{le=\"+Inf\",interaction=\"read\"} 2",
+    "pforte_gateway_duration_seconds_sum{interaction=\"search-type\"} 0.0",
+    "pforte_backend_duration_seconds_count{kind=\"fact\"} 1",
+    "pforte_backend_errors_total{reason=\"backend_timeout\"} 1",
+    "pforte_audit_events_total 3",
+    "pforte_audit_failed_total 2",
+    "pforte_audit_waiting 7",
+    "pforte_audit_newest_event 42",
+    "pforte_audit_oldest_event_timestamp_seconds{} 1767225600.0",
+    "pforte_audit_spool_files 2",
+    "pforte_audit_spool_bytes 4096",
+    "pforte_audit_spool_free_bytes{} 1073741824",
+    "pforte_audit_commit_duration_seconds_bucket{le=\"0.0025\"} 1",
+    "pforte_audit_wait_seconds_bucket{le=\"0.001\"} 1",
+    "pforte_audit_sink_lag_events{sink=\"arr\"} 4",
+    "pforte_audit_sink_lag_seconds{sink=\"arr\"} 1.5",
+    "pforte_audit_sink_delivered_total{sink=\"arr\"} 38",
+    "pforte_audit_sink_rejected_total{sink=\"arr\"} 1",
+    "pforte_audit_sink_failures_total{sink=\"arr\"} 3",
+    "pforte_connections 1",
+    "pforte_connections_accepted_total 2",
+    "pforte_connections_limit 1024",
+    "pforte_connections_accept_errors_total 1",
+    "pforte_received_bytes_total 10",
+    "pforte_sent_bytes_total 20",
+    "pforte_tls_handshakes_total{version=\"1.3\",outcome=\"done\"} 1",
+    "pforte_tls_handshakes_total{version=\"\",outcome=\"slow\"} 1",
+    "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
+    "pforte_shared_state_up{kind=\"redis\"} 1",
+    "pforte_shared_state_questions_total{kind=\"redis\"} 5",
+    "pforte_shared_state_errors_total{kind=\"redis\"} 2",
+    "pforte_issuer_keys_age_seconds{issuer=\"https://as.test\"} 2.5",
+    "pforte_issuer_key_fetches_total{issuer=\"https://as.test\",outcome=\"unchanged\"} 40",
+    "pforte_introspections_total{issuer=\"https://as.test\",outcome=\"answered\"} 3",
+    "pforte_introspections_total{issuer=\"https://as.test\",outcome=\"failed\"} 2",
+    "pforte_introspections_avoided_total{issuer=\"https://as.test\"} 95",
+    "pforte_introspection_duration_seconds_bucket{le=\"0.05\",issuer=\"https://as.test\"} 1",
+    "pforte_token_cache_lookups_total{outcome=\"hit\"} 9",
+    "pforte_token_cache_entries{finding=\"refused\"} 1",
+    "# EOF",
+];
+
 /// Every metric shows what was told, and nothing untold.
 #[test]
 fn each_metric_counts() {
@@ -88,60 +157,8 @@ fn each_metric_counts() {
     drop(metrics.clone().connected());
     let text = metrics.encode();
     drop((open, flight));
-    let lines = [
-        concat!("pforte_build_info{version=\"", env!("CARGO_PKG_VERSION"), "\"} 1"),
-        "pforte_ready 1",
-        "pforte_check{check=\"audit\"} 0",
-        "pforte_config_reloads_total{outcome=\"failed\"} 1",
-        "pforte_config_reloads_total{outcome=\"ok\"} 0",
-        "pforte_config_last_reload_success_timestamp_seconds 1767225600.0",
-        "pforte_trace_spans_total{outcome=\"dropped\"} 8",
-        "pforte_log_lines_dropped_total 6",
-        "pforte_requests_total{interaction=\"read\",status=\"2xx\",reason=\"\"} 2",
-        "pforte_requests_total{interaction=\"search-type\",status=\"4xx\",reason=\"insufficient_scope\"} 1",
-        "pforte_requests_in_flight 1",
-        "pforte_request_duration_seconds_bucket{le=\"0.0025\",interaction=\"read\"} 0",
-        "pforte_request_duration_seconds_bucket{le=\"0.005\",interaction=\"read\"} 2",
-        "pforte_request_duration_seconds_sum{interaction=\"read\"} 0.006",
-        "pforte_gateway_duration_seconds_bucket{le=\"0.001\",interaction=\"read\"} 1",
-        "pforte_gateway_duration_seconds_bucket{le=\"+Inf\",interaction=\"read\"} 2",
-        "pforte_gateway_duration_seconds_sum{interaction=\"search-type\"} 0.0",
-        "pforte_backend_duration_seconds_count{kind=\"fact\"} 1",
-        "pforte_backend_errors_total{reason=\"backend_timeout\"} 1",
-        "pforte_audit_events_total 3",
-        "pforte_audit_failed_total 2",
-        "pforte_audit_waiting 7",
-        "pforte_audit_newest_event 42",
-        "pforte_audit_wait_seconds_bucket{le=\"0.001\"} 1",
-        "pforte_audit_sink_lag_events{sink=\"arr\"} 4",
-        "pforte_audit_sink_lag_seconds{sink=\"arr\"} 1.5",
-        "pforte_audit_sink_delivered_total{sink=\"arr\"} 38",
-        "pforte_audit_sink_rejected_total{sink=\"arr\"} 1",
-        "pforte_audit_sink_failures_total{sink=\"arr\"} 3",
-        "pforte_connections 1",
-        "pforte_connections_accepted_total 2",
-        "pforte_connections_limit 1024",
-        "pforte_connections_accept_errors_total 1",
-        "pforte_received_bytes_total 10",
-        "pforte_sent_bytes_total 20",
-        "pforte_tls_handshakes_total{version=\"1.3\",outcome=\"done\"} 1",
-        "pforte_tls_handshakes_total{version=\"\",outcome=\"slow\"} 1",
-        "pforte_certificate_expiry_timestamp_seconds 1798761600.0",
-        "pforte_shared_state_up{kind=\"redis\"} 1",
-        "pforte_shared_state_questions_total{kind=\"redis\"} 5",
-        "pforte_shared_state_errors_total{kind=\"redis\"} 2",
-        "pforte_issuer_keys_age_seconds{issuer=\"https://as.test\"} 2.5",
-        "pforte_issuer_key_fetches_total{issuer=\"https://as.test\",outcome=\"unchanged\"} 40",
-        "pforte_introspections_total{issuer=\"https://as.test\",outcome=\"answered\"} 3",
-        "pforte_introspections_total{issuer=\"https://as.test\",outcome=\"failed\"} 2",
-        "pforte_introspections_avoided_total{issuer=\"https://as.test\"} 95",
-        "pforte_introspection_duration_seconds_bucket{le=\"0.05\",issuer=\"https://as.test\"} 1",
-        "pforte_token_cache_lookups_total{outcome=\"hit\"} 9",
-        "pforte_token_cache_entries{finding=\"refused\"} 1",
-        "# EOF",
-    ];
-    for line in lines {
-        assert!(text.lines().any(|found| found == line), "no `{line}` in\n{text}");
+    for line in LINES {
+        assert!(text.lines().any(|found| found == *line), "no `{line}` in\n{text}");
     }
     assert!(!text.contains("sink=\"gone\""), "{text}");
     assert!(!text.contains("keys_age_seconds{issuer=\"https://other.test\""), "{text}");

@@ -85,6 +85,10 @@ pub(super) fn queue(
         cause: cause.to_string(),
     })?;
     exporter.set_resource(resource);
+    // A counter that begins with its first loss would not show it as one.
+    for spans in [Spans::Dropped, Spans::Exported, Spans::Failed] {
+        metrics.spans(spans, 0);
+    }
     let (send, waiting) = mpsc::channel(QUEUE);
     let courier = Courier { waiting, exporter, metrics: metrics.clone(), closing, away: false };
     Ok((Queue { waiting: send, metrics: metrics.clone() }, courier))
