@@ -38,7 +38,7 @@ impl Place {
         Audit {
             path: self.events(),
             on_failure: OnAuditFailure::Refuse,
-            rotation: Rotation { bytes: 1 << 30, age: Duration::from_secs(86_400) },
+            rotation: Rotation { bytes: 1 << 30, age: Duration::from_secs(86_400 * 36_500) },
             retention: None,
             sinks: Vec::new(),
         }
@@ -214,6 +214,21 @@ async fn verification() {
     }
     let output = place.audit(&["verify", "--known", "5"]);
     assert_eq!(output.status.code(), Some(2), "{}", said(&output));
+
+    // Somebody makes another user of it.
+    let file = place.events().join("audit-000001.db");
+    let store = rusqlite::Connection::open(&file).expect("the store");
+    let change =
+        "UPDATE event SET kept = CAST(replace(CAST(kept AS TEXT), 'u-2', 'u-1') AS BLOB) WHERE sequence = 3";
+    assert_eq!(store.execute(change, []).expect("a change"), 1);
+    drop(store);
+    let output = place.audit(&["verify"]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(said(&output).contains("audit-000001.db: event 3: "), "{}", said(&output));
+    assert!(said(&output).contains("NOT SOUND") && !said(&output).contains("head:"), "{}", said(&output));
+    let listed: Value =
+        serde_json::from_slice(&place.audit(&["verify", "--format", "json"]).stdout).expect("JSON");
+    assert_eq!((&listed["sound"], &listed["faults"][0]["sequence"]), (&false.into(), &3.into()));
 }
 
 #[tokio::test]

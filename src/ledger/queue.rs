@@ -359,7 +359,8 @@ impl<S: Spool> Worker<S> {
         let began = Instant::now();
         let result = self.spool.apply(&jobs);
         self.queue.commits.took(began.elapsed());
-        // First the state, then the waiters: who was told of a failure finds it in the status.
+        // First the state, then the waiters: who was told finds it in the status.
+        self.queue.show(self.spool.figures());
         self.queue.settle(events, bytes, result.as_ref().map(drop));
         match result {
             Ok(applied) => {
