@@ -29,7 +29,7 @@ const LINK_SECONDS: i64 = 3600;
 /// One backend under one public base.
 #[derive(Debug)]
 pub struct Route {
-    rules: Rules,
+    rules: Arc<Rules>,
     base_path: String,
     mapping: Arc<Mapping>,
     seal: Arc<SealKey>,
@@ -132,12 +132,12 @@ impl Route {
         let mapping = Arc::new(mapping(&rules)?);
         let base_path =
             rules.public_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
-        Ok(Self { rules, base_path, mapping, seal, credentials })
+        Ok(Self { rules: Arc::new(rules), base_path, mapping, seal, credentials })
     }
 
     /// The rules.
     #[must_use]
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 
