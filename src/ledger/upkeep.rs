@@ -88,8 +88,8 @@ impl Store {
             // Its log is taken over beside the writer.
             let _kept = segment::keep_log(&connection);
         }
-        self.tender.give(Task::Finish(old.path));
         self.look();
+        self.tender.give(Task::Finish(old.path));
         opened
     }
 
