@@ -267,11 +267,7 @@ impl Ledger {
     /// # Errors
     /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
     pub async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        if entries.is_empty() || self.keeps == Keeps::Nothing {
-            return Ok(());
-        }
-        let facts = entries.iter().map(Fact::of).collect();
-        self.ask(Job::Record { facts, intent: None }).await.map(drop)
+        self.settle(None, entries).await
     }
 
     /// Announces a write before it is sent, and returns once that is durable.
@@ -291,8 +287,20 @@ impl Ledger {
     /// When that could not be recorded. The announcement then stays, and becomes an event of its own that says that the end is
     /// not known, as soon as anything can be recorded.
     pub async fn conclude(&self, intent: Intent, entries: &[Entry]) -> Result<(), LedgerError> {
+        self.settle(Some(intent), entries).await
+    }
+
+    /// Records entries as [`Ledger::conclude`] does when something was announced, else as [`Ledger::record`] does.
+    ///
+    /// # Errors
+    /// As they have.
+    pub async fn settle(&self, intent: Option<Intent>, entries: &[Entry]) -> Result<(), LedgerError> {
+        if intent.is_none() && (entries.is_empty() || self.keeps == Keeps::Nothing) {
+            return Ok(());
+        }
         let facts = entries.iter().map(Fact::of).collect();
-        self.ask(Job::Record { facts, intent: Some(intent.take()) }).await.map(drop)
+        let intent = intent.map(Intent::take);
+        self.ask(Job::Record { facts, intent }).await.map(drop)
     }
 
     /// Notes durably that a sink has taken everything up to and including `through`, but for these.

@@ -114,7 +114,8 @@ impl Issuers {
         }
         let claims = match remembered? {
             Some(claims) => claims,
-            None => self.found(token, digest, now).await?,
+            // Seldom, and much larger than what a token that is known needs.
+            None => Box::pin(self.found(token, digest, now)).await?,
         };
         if self.shared.as_ref().is_some_and(|shared| revoked(shared, &digest, &claims)) {
             return Err(TokenError::Revoked);

@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use tokio::sync::{oneshot, watch};
@@ -42,6 +42,12 @@ pub(super) enum Job {
     /// These happened; they end what was announced.
     Record { facts: Vec<Fact>, intent: Option<u64> },
 }
+
+/// Where many wait, so long passes from one commit to the next: each has a price, however many it is for.
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// So many jobs in one commit are many. One client alone, or a few that take turns, wait for nobody.
+const MANY: usize = 4;
 
 /// What an event takes in the file beside what is kept of it, about.
 const ROW: u64 = 160;
@@ -302,13 +308,15 @@ pub(super) struct Worker<S> {
     head: watch::Sender<u64>,
     /// When the files are looked after again.
     upkeep: Instant,
+    /// Many waited for the last commit: the next one begins no sooner.
+    gathering: Option<Instant>,
 }
 
 impl<S: Spool> Worker<S> {
     pub(super) fn new(queue: Arc<Queue>, spool: S, head: watch::Sender<u64>) -> Self {
         let upkeep = Instant::now() + queue.bounds.upkeep;
         queue.show(spool.figures());
-        Self { queue, spool, head, upkeep }
+        Self { queue, spool, head, upkeep, gathering: None }
     }
 
     /// Writes until the queue is closed and empty.
@@ -323,6 +331,10 @@ impl<S: Spool> Worker<S> {
 
     /// Does the next piece of work; false when there will be none.
     pub(super) fn step(&mut self) -> bool {
+        if let Some(rest) = self.gathering.take().and_then(|end| end.checked_duration_since(Instant::now())) {
+            // Not by the queue's condition: it would be woken for each that comes.
+            std::thread::sleep(rest);
+        }
         match self.queue.next(self.upkeep) {
             Work::End => return false,
             // Readiness keeps requests away while writing fails, so nobody would notice that it works again.
@@ -357,6 +369,7 @@ impl<S: Spool> Worker<S> {
         let last = (!abandoned.is_empty()).then_some(Job::Abandon(abandoned));
         let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).chain(&last).collect();
         let began = Instant::now();
+        self.gathering = (jobs.len() >= MANY).then(|| began + GATHERING);
         let result = self.spool.apply(&jobs);
         self.queue.commits.took(began.elapsed());
         // First the state, then the waiters: who was told finds it in the status.

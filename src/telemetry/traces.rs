@@ -9,6 +9,7 @@
 mod context;
 mod export;
 
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -219,8 +220,9 @@ impl Step {
         )
     }
 
-    /// Runs something as part of this, so that calls within it become spans below it.
-    pub async fn within<F: Future>(&self, future: F) -> F::Output {
+    /// Runs something as part of this, so that calls within it become spans below it. It is pinned where it is: each
+    /// future that takes another one by value holds it twice.
+    pub async fn within<F: Future>(&self, future: Pin<&mut F>) -> F::Output {
         match &self.0 {
             Some(context) => future.with_context(context.clone()).await,
             None => future.await,
