@@ -190,6 +190,10 @@ pub struct Reader {
 pub struct ScopeSet {
     granted: Vec<Scope>,
     ignored: Vec<(String, ScopeError)>,
+    /// The places of those that name a type, sorted by its name: a token may have thousands.
+    by_type: Vec<(ResourceType, usize)>,
+    /// The places of those that name all types.
+    of_all: Vec<usize>,
 }
 
 impl ScopeSet {
@@ -204,7 +208,36 @@ impl ScopeSet {
                 Some(Err(error)) => set.ignored.push((written.to_owned(), error)),
             }
         }
+        for (place, scope) in set.granted.iter().enumerate() {
+            match scope.resource {
+                Some(resource) => set.by_type.push((resource, place)),
+                None => set.of_all.push(place),
+            }
+        }
+        set.by_type.sort_unstable();
         set
+    }
+
+    /// Those that name this type or all types, in the order of the token; no type: only those that name all.
+    pub fn naming(&self, resource: Option<ResourceType>) -> impl Iterator<Item = &Scope> {
+        let named = resource.map_or(&[][..], |resource| self.of_type(resource));
+        let mut named = named.iter().map(|(_, place)| *place).peekable();
+        let mut all = self.of_all.iter().copied().peekable();
+        std::iter::from_fn(move || {
+            let from_named = match (named.peek(), all.peek()) {
+                (Some(one), Some(two)) => one < two,
+                (one, _) => one.is_some(),
+            };
+            if from_named { named.next() } else { all.next() }
+        })
+        .filter_map(|place| self.granted.get(place))
+    }
+
+    fn of_type(&self, resource: ResourceType) -> &[(ResourceType, usize)] {
+        let from = self.by_type.partition_point(|(of, _)| *of < resource);
+        let behind = self.by_type.get(from..).unwrap_or_default();
+        let count = behind.partition_point(|(of, _)| *of == resource);
+        behind.get(..count).unwrap_or_default()
     }
 
     /// Scopes that grant something.
@@ -388,6 +421,30 @@ mod tests {
             "",
         ];
         assert_eq!(ScopeSet::parse(others, R4), ScopeSet::default());
+    }
+
+    /// The scopes that are found by type are those that all together would give, in the order of the token.
+    #[test]
+    fn scopes_by_type() {
+        let written = [
+            "system/*.r",
+            "patient/Observation.s",
+            "system/Patient.r",
+            "user/*.s",
+            "user/Observation.c",
+            "system/Account.r",
+            "system/Patient.cud",
+        ];
+        let set = ScopeSet::parse(written, R4);
+        for name in
+            [None, Some("Account"), Some("Observation"), Some("Patient"), Some("Zebra"), Some("Group")]
+        {
+            let resource = name.and_then(|name| R4.version.resource_type(name));
+            let naming = |scope: &&Scope| scope.resource.is_none() || scope.resource == resource;
+            let expected: Vec<&Scope> = set.granted().iter().filter(naming).collect();
+            assert_eq!(set.naming(resource).collect::<Vec<_>>(), expected, "{name:?}");
+        }
+        assert_eq!(set.naming(R4.version.resource_type("Patient")).count(), 4);
     }
 
     /// SCOPE-6: v1 permissions can be switched off.

@@ -29,7 +29,7 @@ const LINK_SECONDS: i64 = 3600;
 /// One backend under one public base.
 #[derive(Debug)]
 pub struct Route {
-    rules: Rules,
+    rules: Arc<Rules>,
     base_path: String,
     mapping: Arc<Mapping>,
     seal: Arc<SealKey>,
@@ -112,13 +112,9 @@ pub struct Passage {
 
 /// How far a request came.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one lives for the length of one call, most of them the large one"
-)]
 pub enum Step {
     /// It may leave.
-    Pass(Passage),
+    Pass(Box<Passage>),
     /// These must be asked of the backend first.
     Ask(Vec<Inquiry>),
 }
@@ -132,12 +128,12 @@ impl Route {
         let mapping = Arc::new(mapping(&rules)?);
         let base_path =
             rules.public_base.splitn(4, '/').nth(3).map_or(String::new(), |path| format!("/{path}"));
-        Ok(Self { rules, base_path, mapping, seal, credentials })
+        Ok(Self { rules: Arc::new(rules), base_path, mapping, seal, credentials })
     }
 
     /// The rules.
     #[must_use]
-    pub fn rules(&self) -> &Rules {
+    pub fn rules(&self) -> &Arc<Rules> {
         &self.rules
     }
 
@@ -282,7 +278,7 @@ impl Route {
                 (Vec::new(), None)
             }
         };
-        Ok(Step::Pass(Passage {
+        Ok(Step::Pass(Box::new(Passage {
             outbound,
             duties,
             needs,
@@ -299,7 +295,7 @@ impl Route {
             method: asked.method().clone(),
             format: asked.wanted().for_outcome(),
             action,
-        }))
+        })))
     }
 
     /// Decides on following a link, and writes what leaves.

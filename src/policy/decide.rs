@@ -54,7 +54,7 @@ impl From<Denial> for Stop {
 
 /// Decides on a request that was read whole.
 #[must_use]
-pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules, facts: &Facts) -> Decision {
+pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Arc<Rules>, facts: &Facts) -> Decision {
     let asked = request.asked();
     if asked.kind() == Kind::Capabilities {
         return Decision::Allow(Permit::public(asked.target().query().clone()));
@@ -73,7 +73,7 @@ pub fn decide(request: &FhirRequest, caller: &Caller, rules: &Rules, facts: &Fac
 /// Refuses what no body could save: a type that no scope names with the letters of the interaction, an operation
 /// without a row. `None` means that it depends on the rest.
 #[must_use]
-pub fn before_body(asked: &Asked, caller: &Caller, rules: &Rules) -> Option<Refused> {
+pub fn before_body(asked: &Asked, caller: &Caller, rules: &Arc<Rules>) -> Option<Refused> {
     let Caller::Holder(grant) = caller else {
         return Some(Refused { denial: Denial::Anonymous, needs: Vec::new() });
     };
@@ -113,7 +113,7 @@ pub(super) fn level(asked: &Asked) -> Level {
 /// Decides on following a sealed link: by its binding and its needs, both as of now (SRCH-25, SRCH-26). What it leads
 /// to is held against the grant that follows it, not the one that it was made under.
 #[must_use]
-pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Rules) -> Decision {
+pub fn decide_link(link: &Link, method: &Method, grant: &Grant, rules: &Arc<Rules>) -> Decision {
     let holder = Holder::new(grant, rules);
     let allowed = match link.leads {
         Leads::Export => [Method::GET, Method::DELETE].contains(method),

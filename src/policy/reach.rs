@@ -3,9 +3,11 @@
 //! Grants are alternatives (SCOPE-24). An alternative without any term makes the request unconstrained (SCOPE-45).
 //! What a scope cannot be used for is remembered with the reason, so that a refusal can say more than "no".
 
+use std::sync::Arc;
+
 use crate::fhir::{CompartmentKind, Letter, Parameter, ResourceType};
 use crate::matching::Criterion;
-use crate::policy::rules::{EncounterContext, LinkedPatients, Rules};
+use crate::policy::rules::{EncounterContext, Limit, LinkedPatients, Rules};
 use crate::policy::template;
 use crate::policy::term::{Access, Alternative, Term};
 use crate::scope::{Level, Scope};
@@ -15,7 +17,7 @@ use crate::token::{Grant, LaunchContext, UserContext, UserType};
 #[derive(Debug, Clone, Copy)]
 pub struct Holder<'a> {
     grant: &'a Grant,
-    rules: &'a Rules,
+    rules: &'a Arc<Rules>,
 }
 
 /// What the grant reaches of a type with one letter.
@@ -82,7 +84,7 @@ impl Reach<'_> {
 impl<'a> Holder<'a> {
     /// The grant read by these rules.
     #[must_use]
-    pub fn new(grant: &'a Grant, rules: &'a Rules) -> Self {
+    pub fn new(grant: &'a Grant, rules: &'a Arc<Rules>) -> Self {
         Self { grant, rules }
     }
 
@@ -94,7 +96,7 @@ impl<'a> Holder<'a> {
 
     /// The rules.
     #[must_use]
-    pub fn rules(&self) -> &'a Rules {
+    pub fn rules(&self) -> &'a Arc<Rules> {
         self.rules
     }
 
@@ -102,7 +104,7 @@ impl<'a> Holder<'a> {
     #[must_use]
     pub fn reach(&self, resource: Option<ResourceType>, letter: Letter) -> Reach<'a> {
         let mut reach = Reach::default();
-        for scope in self.grant.scopes().granted() {
+        for scope in self.grant.scopes().naming(resource) {
             if !scope.covers(resource, letter) {
                 continue;
             }
@@ -298,6 +300,10 @@ impl<'a> Holder<'a> {
     fn ruled(&self, level: Level, resource: Option<ResourceType>) -> Result<Vec<Term>, Barred> {
         let mut terms = Vec::new();
         let rules = self.rules.limits.iter().filter(|rule| rule.contexts.contains(&level));
+        // Most rules are about other types: that is seen before any claim is looked at.
+        let about =
+            |limit: &Limit| resource.is_none() || limit.resource.is_none() || limit.resource == resource;
+        let rules = rules.filter(|rule| rule.limit.iter().any(about));
         let rules =
             rules.filter(|rule| rule.when.as_ref().is_none_or(|when| when.holds(self.grant.claims())));
         for limit in rules.flat_map(|rule| &rule.limit) {

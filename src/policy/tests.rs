@@ -1,5 +1,7 @@
 //! Tables of decisions: what is permitted, and the neighbour that is refused.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method};
 use serde_json::json;
@@ -9,8 +11,8 @@ use crate::fhir::{Asked, FhirVersion, OperationTable, Reading, SearchQuery, Targ
 use crate::scope::{Level, Reader};
 use crate::token::{Caller, ClaimNames, Grant};
 
-fn rules() -> Rules {
-    Rules {
+fn rules() -> Arc<Rules> {
+    let rules = Rules {
         scopes: Reader { version: FhirVersion::R4, v1: true },
         malformed: Malformed::Ignore,
         patient: PatientRules {
@@ -26,7 +28,8 @@ fn rules() -> Rules {
         backend_base: "http://upstream.internal/fhir".into(),
         bundle_entries: 100,
         compartment_search: CompartmentSearch::Off,
-    }
+    };
+    Arc::new(rules)
 }
 
 fn holder(claims: serde_json::Value, rules: &Rules) -> Caller {
@@ -43,7 +46,7 @@ struct Case<'a> {
     body: &'a str,
 }
 
-fn decided(case: &Case<'_>, rules: &Rules) -> Decision {
+fn decided(case: &Case<'_>, rules: &Arc<Rules>) -> Decision {
     let mut headers = HeaderMap::new();
     for (name, value) in case.headers {
         headers.insert(*name, value.parse().expect("a value"));
@@ -194,12 +197,47 @@ fn grants_in_part_are_kept_or_refused_with_their_reason() {
     }
 }
 
+/// What is shown of a type is found out when it is asked for, in whatever order, and is what the grant reaches.
+#[test]
+fn what_may_be_shown_by_type() {
+    let mut limited = rules();
+    let r4 = |name| FhirVersion::R4.resource_type(name).expect("a type");
+    Arc::make_mut(&mut limited).patient.shared_types = vec![r4("Practitioner")];
+    let table = [
+        // scopes, whether all is shown whole, whether the backend is asked about some of it
+        ("system/Patient.rs system/Observation.r", true, false),
+        ("system/Patient.rs patient/Observation.rs", false, false),
+        ("patient/*.rs", false, false),
+        ("patient/*.rs system/*.r", false, false),
+        ("system/Observation.rs?category=laboratory", false, false),
+        ("system/Observation.rs?category=laboratory system/Observation.rs", true, false),
+        ("system/Observation.rs?code:in=http://x/vs", false, true),
+        ("system/Observation.cud?code:in=http://x/vs system/Patient.rs", true, false),
+        ("user/Patient.rs", true, false),
+    ];
+    for (scope, by_type, asks) in table {
+        let caller = holder(json!({"scope": scope, "patient": "p1"}), &limited);
+        let Caller::Holder(grant) = &caller else { panic!("no grant") };
+        let holder = Holder::new(grant, &limited);
+        let admit = admission::Seen::of(holder).by(By::Search);
+        assert_eq!((admit.is_by_type(), admit.asks()), (by_type, asks), "{scope}");
+        for name in ["Patient", "Observation", "Practitioner", "Account", "Observation", "Patient"] {
+            let (read, search) =
+                (holder.access(r4(name), &[Letter::Read]), holder.access(r4(name), &[Letter::Search]));
+            let shown = [By::Read, By::Search, By::Either].map(|by| admit.access(name, by));
+            assert_eq!(shown, [read.clone(), search.clone(), read.or(&search)], "{scope} {name}");
+        }
+        assert_eq!(admit.access("Nonsense", By::Either), Access::None, "{scope}");
+        assert_eq!(admit, admission::Seen::of(holder).by(By::Search), "{scope}");
+    }
+}
+
 /// COMP-8: shared types are readable by `patient/` scopes, and only readable; devices belong to patients (COMP-9).
 #[test]
 fn shared_types() {
     let mut shared = rules();
     let r4 = |name| FhirVersion::R4.resource_type(name).expect("a type");
-    shared.patient.shared_types = vec![r4("Practitioner"), r4("Device")];
+    Arc::make_mut(&mut shared).patient.shared_types = vec![r4("Practitioner"), r4("Device")];
     let table = [
         ("Practitioner", Letter::Read, true),
         ("Practitioner", Letter::Search, true),
@@ -221,7 +259,7 @@ use crate::fhir::Letter;
 #[test]
 fn rules_limit_contexts() {
     let mut ruled = rules();
-    ruled.limits.push(Rule {
+    Arc::make_mut(&mut ruled).limits.push(Rule {
         when: Some(When { claim: "groups".into(), test: Test::Contains("ward-7".into()) }),
         contexts: vec![Level::User],
         limit: vec![Limit {
@@ -506,7 +544,7 @@ fn writes_with_side_effects() {
 #[test]
 fn malformed_scopes_are_named() {
     let mut naming = rules();
-    naming.malformed = Malformed::Refuse;
+    Arc::make_mut(&mut naming).malformed = Malformed::Refuse;
     let case = |scope, target| Case { scope, method: "GET", target, headers: &[], body: "" };
     let refused = |decision| match decision {
         Decision::Deny(refused) => refused.denial,
@@ -573,7 +611,7 @@ fn links_are_asked_again() {
 #[test]
 fn contradictory_contexts() {
     let mut restricting = rules();
-    restricting.patient.encounter = EncounterContext::Restrict;
+    Arc::make_mut(&mut restricting).patient.encounter = EncounterContext::Restrict;
     let r4 = |name| FhirVersion::R4.resource_type(name).expect("a type");
     let encounter = |patient: &str| {
         format!(r#"{{"resourceType":"Encounter","id":"e1","subject":{{"reference":"Patient/{patient}"}}}}"#)
