@@ -235,6 +235,7 @@ compartment_search = true
 [limits]
 connections = 20000
 idle_timeout = \"10m\"
+header_timeout = \"5m\"
 [audit]
 path = \"audit-{port}\"
 [admin]

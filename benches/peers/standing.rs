@@ -137,17 +137,14 @@ impl Stand<'_> {
             let contestant = Contestant::start(peer, self.setting);
             none.push((peer, vec![settled(&contestant).await / 1024.0]));
             self.settle(&contestant).await?;
-            let mut held = vec![self.idle(&contestant, 0).await?];
+            let mut held = Vec::new();
+            self.hold(&contestant, &mut held, 1).await?;
             // What the first one costs is not each one's.
             let begin = settled(&contestant).await;
-            while held.len() < 1000 {
-                held.push(self.idle(&contestant, held.len()).await?);
-            }
+            self.hold(&contestant, &mut held, 1000).await?;
             let added = |now: f64, count: usize| vec![(now - begin) / count as f64];
             some.push((peer, added(settled(&contestant).await, held.len() - 1)));
-            while held.len() < IDLE {
-                held.push(self.idle(&contestant, held.len()).await?);
-            }
+            self.hold(&contestant, &mut held, IDLE).await?;
             let open = machine::open_files(contestant.process());
             if open < IDLE {
                 return Err(format!("{} holds {open} files open, not {IDLE} connections", peer.name()));
@@ -162,16 +159,23 @@ impl Stand<'_> {
         ])
     }
 
-    /// A connection that has been answered once.
-    async fn idle(&self, contestant: &Contestant, number: usize) -> Result<Connection, String> {
-        let connection = self.client.connect(address(contestant), Some(source(number))).await;
-        let mut connection = connection.map_err(|error| format!("connection {number}: {error}"))?;
-        let mut buffer = vec![0; 16 << 10];
-        let answer = connection.exchange(&self.read(), &mut buffer, |_| ()).await;
-        match answer.map_err(|error| format!("connection {number}: {error}"))?.status {
-            200 => Ok(connection),
-            status => Err(format!("connection {number}: status {status}")),
+    /// More connections that have been answered once, until there are so many; some are opened at a time.
+    async fn hold(
+        &self,
+        contestant: &Contestant,
+        held: &mut Vec<Connection>,
+        most: usize,
+    ) -> Result<(), String> {
+        while held.len() < most {
+            let mut opening = JoinSet::new();
+            for number in held.len()..(held.len() + 32).min(most) {
+                opening.spawn_local(idle(self.client.clone(), address(contestant), self.read(), number));
+            }
+            while let Some(opened) = opening.join_next().await {
+                held.push(opened.map_err(|error| error.to_string())??);
+            }
         }
+        Ok(())
     }
 
     /// The most memory that is in use while a hundred clients read 10 MiB each, slower than it could be sent.
@@ -250,6 +254,17 @@ impl Stand<'_> {
         let mut buffer = vec![0; 16 << 10];
         let answer = connection.exchange(&self.read(), &mut buffer, |_| ()).await;
         answer.is_ok_and(|answer| answer.status == 200)
+    }
+}
+
+/// A connection that has been answered once.
+async fn idle(client: Client, to: SocketAddr, wire: Bytes, number: usize) -> Result<Connection, String> {
+    let failed = |error: std::io::Error| format!("connection {number}: {error}");
+    let mut connection = client.connect(to, Some(source(number))).await.map_err(failed)?;
+    let mut buffer = vec![0; 16 << 10];
+    match connection.exchange(&wire, &mut buffer, |_| ()).await.map_err(failed)?.status {
+        200 => Ok(connection),
+        status => Err(format!("connection {number}: status {status}")),
     }
 }
 
