@@ -90,7 +90,7 @@ impl Asked {
         let Question::Fhir(asked) = question else { return None };
         let request = route.read(*asked, Bytes::new()).expect("readable");
         match route.pass(&request, &caller, &Facts::default()).ok()? {
-            Step::Pass(passage) => Some(Self { route, passage }),
+            Step::Pass(passage) => Some(Self { route, passage: *passage }),
             Step::Ask(_) => None,
         }
     }

@@ -9,6 +9,7 @@
 //! A write at the backend is announced before it is sent ([`Ledger::intend`]), so that one that a crash interrupted has
 //! its record too.
 
+mod desk;
 mod fact;
 mod find;
 mod folder;
@@ -34,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::Entry;
 use crate::config::{Audit, Rotation};
+use crate::ledger::desk::Desk;
 use crate::ledger::fact::Fact;
 use crate::ledger::queue::{Job, Pending, Queue, Told, Worker};
 use crate::ledger::store::{Discard, Spool, Store};
@@ -267,11 +269,7 @@ impl Ledger {
     /// # Errors
     /// When they could not be recorded. After [`LedgerError::Slow`] they may be recorded still.
     pub async fn record(&self, entries: &[Entry]) -> Result<(), LedgerError> {
-        if entries.is_empty() || self.keeps == Keeps::Nothing {
-            return Ok(());
-        }
-        let facts = entries.iter().map(Fact::of).collect();
-        self.ask(Job::Record { facts, intent: None }).await.map(drop)
+        self.settle(None, entries).await
     }
 
     /// Announces a write before it is sent, and returns once that is durable.
@@ -291,8 +289,20 @@ impl Ledger {
     /// When that could not be recorded. The announcement then stays, and becomes an event of its own that says that the end is
     /// not known, as soon as anything can be recorded.
     pub async fn conclude(&self, intent: Intent, entries: &[Entry]) -> Result<(), LedgerError> {
+        self.settle(Some(intent), entries).await
+    }
+
+    /// Records entries as [`Ledger::conclude`] does when something was announced, else as [`Ledger::record`] does.
+    ///
+    /// # Errors
+    /// As they have.
+    pub async fn settle(&self, intent: Option<Intent>, entries: &[Entry]) -> Result<(), LedgerError> {
+        if intent.is_none() && (entries.is_empty() || self.keeps == Keeps::Nothing) {
+            return Ok(());
+        }
         let facts = entries.iter().map(Fact::of).collect();
-        self.ask(Job::Record { facts, intent: Some(intent.take()) }).await.map(drop)
+        let intent = intent.map(Intent::take);
+        self.ask(Job::Record { facts, intent }).await.map(drop)
     }
 
     /// Notes durably that a sink has taken everything up to and including `through`, but for these.
@@ -310,7 +320,7 @@ impl Ledger {
 
     async fn ask(&self, job: Job) -> Result<Told, LedgerError> {
         let (done, told) = oneshot::channel();
-        self.queue.push(Pending { job, done })?;
+        self.queue.push(Pending { job, done, desk: Desk::here() })?;
         match tokio::time::timeout(self.patience, told).await {
             Ok(told) => told.unwrap_or(Err(LedgerError::Closed)),
             Err(_) => Err(LedgerError::Slow(self.patience)),

@@ -75,7 +75,7 @@ fn passage(route: &Route, caller: &Caller, target: &str, headers: &HeaderMap) ->
     let Question::Fhir(asked) = question else { panic!("a FHIR interaction") };
     let request = route.read(*asked, Bytes::new()).expect("readable");
     match route.pass(&request, caller, &Facts::default()).expect("permitted") {
-        Step::Pass(passage) => passage,
+        Step::Pass(passage) => *passage,
         Step::Ask(questions) => panic!("no questions, not {questions:?}"),
     }
 }

@@ -216,7 +216,7 @@ impl Explainer {
         let mut facts = Facts::default();
         loop {
             match self.route.pass(request, caller, &facts)? {
-                Step::Pass(passage) => return Ok(passage),
+                Step::Pass(passage) => return Ok(*passage),
                 Step::Ask(questions) => {
                     questions.into_iter().for_each(|question| case.answer(question, &mut facts));
                 }

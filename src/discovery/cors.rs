@@ -7,7 +7,7 @@ use http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ACCESS_CONTROL_REQUEST_METHOD, ORIGIN, VARY,
 };
-use http::{HeaderMap, HeaderValue, Method};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 
 const REQUEST_FIELDS: &str =
     "Authorization, Content-Type, Accept, Prefer, If-Match, If-None-Match, If-None-Exist, X-Request-Id, DPoP";
@@ -45,10 +45,16 @@ pub fn headers(request: &HeaderMap, origins: Origins<'_>) -> HeaderMap {
 /// Puts [`headers`] on an answer, refusals and failures included. What the answer said about origins before is taken
 /// out, because nobody but us knows ours; what it varies by stays.
 pub fn decorate(answer: &mut HeaderMap, request: &HeaderMap, origins: Origins<'_>) {
-    let before: Vec<_> =
-        answer.keys().filter(|name| name.as_str().starts_with("access-control-")).cloned().collect();
-    for name in before {
+    let before = |name: &&HeaderName| name.as_str().starts_with("access-control-");
+    while let Some(name) = answer.keys().find(before).cloned() {
         answer.remove(name);
+    }
+    if matches!(origins, Origins::Listed(_)) && !request.contains_key(ORIGIN) {
+        // Most requests come from no browser: the same as below, and no map is made for it.
+        if !varies_by_origin(answer) {
+            answer.append(VARY, HeaderValue::from_static("Origin"));
+        }
+        return;
     }
     let mut ours = headers(request, origins);
     if let Some(origin) = ours.remove(VARY).filter(|_| !varies_by_origin(answer)) {

@@ -365,20 +365,21 @@ pub fn classify(version: FhirVersion, method: &Method, target: &Target) -> Resul
     if ![GET, POST, PUT, PATCH, DELETE].contains(&method) {
         return Err(NoInteraction::UnknownMethod(method.to_string()));
     }
-    let fitting: Vec<_> =
-        INTERACTIONS.iter().filter_map(|shape| read(version, shape, target.segments())).collect();
-    if fitting.is_empty() {
-        return Err(misfit(version, target.segments()));
-    }
-    let Some(found) = fitting.iter().find(|found| found.shape.method == method) else {
-        let mut allow: Vec<_> = fitting.iter().map(|found| found.shape.method).collect();
+    let mut own = INTERACTIONS.iter().filter(|shape| shape.method == method);
+    let Some(found) = own.find_map(|shape| read(version, shape, target.segments())) else {
+        let fitting = INTERACTIONS.iter().filter(|shape| read(version, shape, target.segments()).is_some());
+        let mut allow: Vec<_> = fitting.map(|shape| shape.method).collect();
         allow.dedup();
-        return Err(NoInteraction::MethodNotAllowed { allow });
+        return Err(if allow.is_empty() {
+            misfit(version, target.segments())
+        } else {
+            NoInteraction::MethodNotAllowed { allow }
+        });
     };
     if found.shape.criteria == Criteria::Demanded && !selects(target) {
         return Err(NoInteraction::NoCriteria);
     }
-    Ok(found.clone())
+    Ok(found)
 }
 
 /// Whether a query has at least one parameter with a value that selects resources (not only shapes the result).

@@ -5,6 +5,7 @@
 //! fetched on nobody's behalf: where each request carries its user's token there is none to carry then, so they are asked
 //! for without, as anybody may ask (FHIR wants `metadata` to be public), and no user's token is borrowed for it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use http::HeaderValue;
@@ -126,6 +127,18 @@ impl Access {
             }
             (Tokens::Exchange(_), None) => None,
         };
+        self.showing(errand, issued)
+    }
+
+    /// What to show with the next request where nothing has to be asked for.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub fn configured(&self, errand: &Errand) -> Result<Pass, Rejection> {
+        self.showing(errand, None)
+    }
+
+    fn showing(&self, errand: &Errand, issued: Option<Arc<Issued>>) -> Result<Pass, Rejection> {
         let field = self
             .field(errand, issued.as_deref())
             .map_err(|error| Rejection::Backend(BackendFault::Broken(error.to_string())))?;
@@ -179,8 +192,12 @@ impl Errand {
     }
 
     /// What is told, with what is shown.
-    pub fn told(&self, pass: &Pass) -> Ours {
-        Ours { authorization: pass.field.clone(), ..self.ours.clone() }
+    pub fn told(&self, pass: &Pass) -> Cow<'_, Ours> {
+        match &pass.field {
+            Some(field) => Cow::Owned(Ours { authorization: Some(field.clone()), ..self.ours.clone() }),
+            // INVARIANT: an errand is made without.
+            None => Cow::Borrowed(&self.ours),
+        }
     }
 }
 

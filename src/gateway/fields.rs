@@ -54,52 +54,69 @@ pub fn decorate(
     }
 }
 
-/// What the gateway tells the backend about a request; what it authenticates with is not among it.
-pub fn ours(
-    settings: &Settings,
-    head: &http::request::Parts,
-    grant: Option<&Grant>,
-    peer: std::net::IpAddr,
-    request_id: &str,
-) -> Ours {
-    let authority = settings.server.public_url.authority();
-    let forwarded = HeaderValue::from_str(authority).ok().map(|host| Forwarded {
-        client: peer,
-        host,
-        proto: HeaderValue::from_static(if settings.server.public_url.scheme() == "http" {
-            "http"
-        } else {
-            "https"
-        }),
-    });
-    Ours {
-        authorization: None,
-        identity: grant.map(|grant| identity(&settings.backend.identity_headers, grant)).unwrap_or_default(),
-        request_id: HeaderValue::from_str(request_id).ok(),
-        // Told with each request to the backend.
-        traceparent: None,
-        tracestate: None,
-        forwarded,
-        received: if head.version == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 },
+/// What the gateway tells the backend with every request, made once.
+#[derive(Debug)]
+pub struct Standing {
+    /// The public authority, and `http` or `https`.
+    origin: Option<(HeaderValue, HeaderValue)>,
+    names: IdentityHeaders,
+}
+
+impl Standing {
+    /// By these settings.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        let public_url = &settings.server.public_url;
+        let proto = HeaderValue::from_static(if public_url.scheme() == "http" { "http" } else { "https" });
+        let host = HeaderValue::from_str(public_url.authority()).ok();
+        Self { origin: host.map(|host| (host, proto)), names: settings.backend.identity_headers.clone() }
+    }
+
+    /// What the gateway tells the backend about a request; what it authenticates with is not among it.
+    pub fn ours(
+        &self,
+        head: &http::request::Parts,
+        grant: Option<&Grant>,
+        (peer, request_id): (std::net::IpAddr, &str),
+    ) -> Ours {
+        let forwarded = |(host, proto): &(HeaderValue, HeaderValue)| Forwarded {
+            client: peer,
+            host: host.clone(),
+            proto: proto.clone(),
+        };
+        Ours {
+            authorization: None,
+            identity: grant.map(|grant| identity(&self.names, grant)).unwrap_or_default(),
+            request_id: HeaderValue::from_str(request_id).ok(),
+            // Told with each request to the backend.
+            traceparent: None,
+            tracestate: None,
+            forwarded: self.origin.as_ref().map(forwarded),
+            received: if head.version == Version::HTTP_2 { Version::HTTP_2 } else { Version::HTTP_11 },
+        }
     }
 }
 
 /// Who is asking, in the header fields that the configuration names (HTTP-12).
 fn identity(names: &IdentityHeaders, grant: &Grant) -> Vec<(HeaderName, HeaderValue)> {
-    let user = grant.fhir_user().map(ToString::to_string).or_else(|| grant.subject().map(str::to_owned));
-    let scopes = grant.scopes().granted().iter().map(crate::scope::Scope::written);
-    // RFC 6749 §3.3: a scope is visible ASCII, and a space stands between two.
-    let scopes: Vec<_> = scopes.filter(|scope| scope.bytes().all(|b| b.is_ascii_graphic())).collect();
-    let told = [
-        (&names.user, user.as_deref().map(one_word)),
-        (&names.patient, grant.patient().map(one_word)),
-        (&names.client, grant.client().map(one_word)),
-        (&names.scopes, Some(scopes.join(" "))),
+    let user = || grant.fhir_user().map(ToString::to_string).or_else(|| grant.subject().map(str::to_owned));
+    let told: [(_, &dyn Fn() -> Option<String>); 4] = [
+        (&names.user, &|| user().as_deref().map(one_word)),
+        (&names.patient, &|| grant.patient().map(one_word)),
+        (&names.client, &|| grant.client().map(one_word)),
+        (&names.scopes, &|| Some(scopes(grant))),
     ];
+    // What no field is named for is not written: a grant may have thousands of scopes.
     told.into_iter()
-        .filter_map(|(name, value)| Some((name.clone()?, HeaderValue::from_str(&value?).ok()?)))
+        .filter_map(|(name, value)| Some((name.clone()?, HeaderValue::from_str(&value()?).ok()?)))
         .filter(|(_, value)| !value.is_empty())
         .collect()
+}
+
+fn scopes(grant: &Grant) -> String {
+    let scopes = grant.scopes().granted().iter().map(crate::scope::Scope::written);
+    // RFC 6749 §3.3: a scope is visible ASCII, and a space stands between two.
+    scopes.filter(|scope| scope.bytes().all(|b| b.is_ascii_graphic())).collect::<Vec<_>>().join(" ")
 }
 
 /// What a claim says, in a form that two readers of a header field cannot read as two things, nor two claims as one:

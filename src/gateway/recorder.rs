@@ -1,12 +1,13 @@
 //! Writes events down before what they tell of happens to anybody: a write before it is sent, an answer before it leaves.
 
+use std::pin::{Pin, pin};
 use std::slice;
 use std::sync::Arc;
 use std::time::Instant;
 
 use crate::audit::Entry;
 use crate::config::OnAuditFailure;
-use crate::ledger::{Ledger, LedgerError};
+use crate::ledger::{Intent, Ledger, LedgerError};
 use crate::telemetry::Metrics;
 
 use super::record::Record;
@@ -45,7 +46,7 @@ impl Recorder {
         let watch = Arc::clone(record.watch());
         let announcement = record.announcement();
         // What is announced is no event yet.
-        match self.kept(&watch, 0, self.ledger.intend(&announcement)).await {
+        match self.kept(&watch, 0, pin!(self.ledger.intend(&announcement))).await {
             Ok(intent) => {
                 record.announced(intent);
                 Ok(())
@@ -60,23 +61,22 @@ impl Recorder {
         let watch = Arc::clone(record.watch());
         if let Some(only) = record.only() {
             let only = slice::from_ref(only);
-            let kept = match intent {
-                Some(intent) => self.kept(&watch, 1, self.ledger.conclude(intent, only)).await,
-                None => self.kept(&watch, 1, self.ledger.record(only)).await,
-            };
+            let kept = self.kept(&watch, 1, pin!(self.ledger.settle(intent, only))).await;
             return kept.or_else(|error| self.failed(record.request_id(), watch.trace().id(), &error, 1));
         }
+        // Few requests have several events, and a future is as large as the largest of what it may wait for.
+        Box::pin(self.conclude_all(record, intent)).await
+    }
+
+    async fn conclude_all(&self, record: &Record, mut intent: Option<Intent>) -> Result<(), Unrecorded> {
+        let watch = record.watch();
         let events = record.events();
         let mut left = events.len();
-        let mut intent = intent;
         for piece in events.chunks(PIECE) {
             let entries: Vec<Entry> = piece.iter().map(event).collect();
             // The announcement goes with the last piece: until then it is not known how all of it ends.
             let last = intent.take_if(|_| left <= PIECE);
-            let kept = match last {
-                Some(intent) => self.kept(&watch, piece.len(), self.ledger.conclude(intent, &entries)).await,
-                None => self.kept(&watch, piece.len(), self.ledger.record(&entries)).await,
-            };
+            let kept = self.kept(watch, piece.len(), pin!(self.ledger.settle(last, &entries))).await;
             if let Err(error) = kept {
                 return self.failed(record.request_id(), watch.trace().id(), &error, left);
             }
@@ -105,7 +105,7 @@ impl Recorder {
         &self,
         watch: &Watch,
         events: usize,
-        keeping: impl Future<Output = Result<T, LedgerError>>,
+        keeping: Pin<&mut impl Future<Output = Result<T, LedgerError>>>,
     ) -> Result<T, LedgerError> {
         let step = watch.trace().step("record audit");
         let (kept, waited) = watch.audit(&step, keeping).await;

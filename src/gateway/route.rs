@@ -112,13 +112,9 @@ pub struct Passage {
 
 /// How far a request came.
 #[derive(Debug)]
-#[expect(
-    clippy::large_enum_variant,
-    reason = "one lives for the length of one call, most of them the large one"
-)]
 pub enum Step {
     /// It may leave.
-    Pass(Passage),
+    Pass(Box<Passage>),
     /// These must be asked of the backend first.
     Ask(Vec<Inquiry>),
 }
@@ -282,7 +278,7 @@ impl Route {
                 (Vec::new(), None)
             }
         };
-        Ok(Step::Pass(Passage {
+        Ok(Step::Pass(Box::new(Passage {
             outbound,
             duties,
             needs,
@@ -299,7 +295,7 @@ impl Route {
             method: asked.method().clone(),
             format: asked.wanted().for_outcome(),
             action,
-        }))
+        })))
     }
 
     /// Decides on following a link, and writes what leaves.

@@ -70,6 +70,7 @@ pub struct Gateway {
     observer: Arc<str>,
     lasting: Lasting,
     recorder: Recorder,
+    standing: fields::Standing,
     /// Whose launch encounters are, for a while (CTX-8).
     contexts: moka::future::Cache<Inquiry, Stored>,
     /// Why the backend could not be asked the last time, if it could not.
@@ -154,6 +155,7 @@ impl Gateway {
             origin,
             nonces: Arc::clone(&keys.nonce),
             observer: Arc::from(settings.rules.public_base.as_str()),
+            standing: fields::Standing::new(&settings),
             recorder: Recorder::new(&lasting.ledger, &lasting.metrics, settings.audit.on_failure),
             settings,
             lasting: lasting.clone(),
@@ -221,7 +223,7 @@ impl Gateway {
             Ok(answered) => answered,
             Err(rejection) => self.refused(&rejection, raw, &head, &mut record),
         };
-        self.conclude(answered, raw, &head, record).await
+        self.conclude(answered, raw, &head, &mut record).await
     }
 
     /// Answers a request whose head is not admissible.
@@ -243,7 +245,7 @@ impl Gateway {
         let origin = (connection.peer.ip(), now);
         let mut record = Record::open(&self.observer, request_id.as_str(), (&head, &watch), origin);
         let answered = self.refused(&rejection, "", &head, &mut record);
-        self.conclude(answered, "", &head, record).await
+        self.conclude(answered, "", &head, &mut record).await
     }
 
     /// Every answer that was asked for in FHIR's name ends here: written down, counted, and with the fields of all.
@@ -252,13 +254,13 @@ impl Gateway {
         mut answered: Answered,
         raw: &str,
         head: &Parts,
-        mut record: Record,
+        record: &mut Record,
     ) -> Response<ResponseBody> {
         record.status(answered.response.status());
-        match self.recorder.conclude(&mut record).await {
+        match self.recorder.conclude(record).await {
             Ok(()) => answered.response.body_mut().disclose(&self.recorder, || record.own().clone()),
             Err(Unrecorded) => {
-                answered = self.refused(&Rejection::AuditUnavailable, raw, head, &mut record);
+                answered = self.refused(&Rejection::AuditUnavailable, raw, head, record);
             }
         }
         if let Some(nonce) = record.nonce().and_then(|nonce| http::HeaderValue::from_str(nonce).ok()) {
@@ -273,7 +275,7 @@ impl Gateway {
     async fn public(&self, head: &Parts, raw: &str) -> Option<Response<ResponseBody>> {
         let path = raw.split('?').next().unwrap_or("");
         if let Some(place) = self.documents.place(path) {
-            return Some(self.document(place, head).await);
+            return Some(Box::pin(self.document(place, head)).await);
         }
         if head.method != Method::OPTIONS {
             return None;
@@ -316,7 +318,7 @@ impl Gateway {
         let question = self.route.ask(&head.method, raw_target(head), &head.headers)?;
         record.asked(&question);
         if question.kind() == Kind::Capabilities {
-            return self.capabilities(&question, head, record).await;
+            return Box::pin(self.capabilities(&question, head, record)).await;
         }
         let caller = self.caller(head, connection, (&question, record)).await;
         let caller = caller.map_err(Rejection::Unauthenticated)?;
@@ -340,7 +342,7 @@ impl Gateway {
             announced.map_err(|Unrecorded| Rejection::AuditUnavailable)?;
         }
         if let Some(union) = release::Union::of(&passage.duties) {
-            return self.unite(union, &passage, (&errand, record)).await;
+            return Box::pin(self.unite(union, &passage, (&errand, record))).await;
         }
         let response = self.send(outbound, (&errand, Asking::Request)).await?;
         self.check(response, passage, (&errand, record)).await

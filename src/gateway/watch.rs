@@ -3,6 +3,7 @@
 //! The log line has no target, no id of a resource, no patient, no user and no address: the audit has those, and `request_id`
 //! is the way there.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -76,15 +77,20 @@ impl Watch {
     }
 
     /// Waits for the backend.
-    pub async fn backend<F: Future>(&self, waiting: F) -> F::Output {
-        timed(&self.backend, waiting).await
+    pub async fn backend<F: Future>(&self, waiting: Pin<&mut F>) -> F::Output {
+        let started = Instant::now();
+        let output = waiting.await;
+        add(&self.backend, started.elapsed());
+        output
     }
 
     /// Waits for the audit ledger; gives how long, too.
-    pub async fn audit<F: Future>(&self, step: &Step, waiting: F) -> (F::Output, Duration) {
+    pub async fn audit<F: Future>(&self, step: &Step, waiting: Pin<&mut F>) -> (F::Output, Duration) {
         let started = Instant::now();
-        let output = timed(&self.audit, step.within(waiting)).await;
-        (output, started.elapsed())
+        let output = step.within(waiting).await;
+        let took = started.elapsed();
+        add(&self.audit, took);
+        (output, took)
     }
 
     /// Tells how it was answered.
@@ -147,10 +153,7 @@ impl Watch {
     }
 }
 
-async fn timed<F: Future>(clock: &AtomicU64, waiting: F) -> F::Output {
-    let started = Instant::now();
-    let output = waiting.await;
-    let nanoseconds = u64::try_from(started.elapsed().as_nanos()).unwrap_or(u64::MAX);
+fn add(clock: &AtomicU64, took: Duration) {
+    let nanoseconds = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
     clock.fetch_add(nanoseconds, Ordering::Relaxed);
-    output
 }

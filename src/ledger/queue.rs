@@ -2,11 +2,12 @@
 
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use crate::ledger::desk::{self, Answer, Desk, Waiter};
 use crate::ledger::fact::Fact;
 use crate::ledger::store::Spool;
 use crate::ledger::{Bounds, Figures, LedgerError, LedgerStatus};
@@ -42,6 +43,12 @@ pub(super) enum Job {
     /// These happened; they end what was announced.
     Record { facts: Vec<Fact>, intent: Option<u64> },
 }
+
+/// Where many wait, so long passes from one commit to the next: each has a price, however many it is for.
+const GATHERING: Duration = Duration::from_millis(1);
+
+/// So many jobs in one commit are many. One client alone, or a few that take turns, wait for nobody.
+const MANY: usize = 4;
 
 /// What an event takes in the file beside what is kept of it, about.
 const ROW: u64 = 160;
@@ -114,7 +121,7 @@ impl Intent {
     }
 
     /// Nobody heard of it.
-    fn withdraw(mut self) {
+    pub(super) fn withdraw(mut self) {
         if let Some(queue) = self.queue.take() {
             queue.abandon(self.id, Fate::Unsent);
         }
@@ -142,7 +149,29 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) job: Job,
-    pub(super) done: oneshot::Sender<Result<Told, LedgerError>>,
+    pub(super) done: Waiter,
+    /// Where it is told; at once when there is none.
+    pub(super) desk: Option<Arc<Desk>>,
+}
+
+/// Tells many what became of their jobs, and wakes each desk once.
+#[derive(Default)]
+struct Round(Vec<Arc<Desk>>);
+
+impl Round {
+    fn tell(&mut self, (waiter, desk): (Waiter, Option<Arc<Desk>>), answer: Answer) {
+        let Some(desk) = desk else { return desk::tell(waiter, answer) };
+        desk.leave(waiter, answer);
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, &desk)) {
+            self.0.push(desk);
+        }
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|desk| desk.ring());
+    }
 }
 
 #[derive(Debug, Default)]
@@ -302,13 +331,15 @@ pub(super) struct Worker<S> {
     head: watch::Sender<u64>,
     /// When the files are looked after again.
     upkeep: Instant,
+    /// Many waited for the last commit: the next one begins no sooner.
+    gathering: Option<Instant>,
 }
 
 impl<S: Spool> Worker<S> {
     pub(super) fn new(queue: Arc<Queue>, spool: S, head: watch::Sender<u64>) -> Self {
         let upkeep = Instant::now() + queue.bounds.upkeep;
         queue.show(spool.figures());
-        Self { queue, spool, head, upkeep }
+        Self { queue, spool, head, upkeep, gathering: None }
     }
 
     /// Writes until the queue is closed and empty.
@@ -323,6 +354,10 @@ impl<S: Spool> Worker<S> {
 
     /// Does the next piece of work; false when there will be none.
     pub(super) fn step(&mut self) -> bool {
+        if let Some(rest) = self.gathering.take().and_then(|end| end.checked_duration_since(Instant::now())) {
+            // Not by the queue's condition: it would be woken for each that comes.
+            std::thread::sleep(rest);
+        }
         match self.queue.next(self.upkeep) {
             Work::End => return false,
             // Readiness keeps requests away while writing fails, so nobody would notice that it works again.
@@ -357,16 +392,25 @@ impl<S: Spool> Worker<S> {
         let last = (!abandoned.is_empty()).then_some(Job::Abandon(abandoned));
         let jobs: Vec<&Job> = batch.iter().map(|pending| &pending.job).chain(&last).collect();
         let began = Instant::now();
+        self.gathering = (jobs.len() >= MANY).then(|| began + GATHERING);
         let result = self.spool.apply(&jobs);
         self.queue.commits.took(began.elapsed());
         // First the state, then the waiters: who was told finds it in the status.
         self.queue.show(self.spool.figures());
         self.queue.settle(events, bytes, result.as_ref().map(drop));
+        // One alone is woken from here as well as from its desk.
+        let (mut round, many) = (Round::default(), batch.len() > 1);
         match result {
             Ok(applied) => {
                 self.head.send_replace(applied.head);
                 for (pending, done) in batch.into_iter().zip(applied.done) {
-                    self.tell(pending, done);
+                    let told = match done {
+                        Done::Intended(id) => {
+                            Told::Intended(Intent { id, queue: Some(Arc::clone(&self.queue)) })
+                        }
+                        Done::Noted => Told::Noted,
+                    };
+                    round.tell((pending.done, pending.desk.filter(|_| many)), Ok(told));
                 }
             }
             Err(error) => {
@@ -377,21 +421,9 @@ impl<S: Spool> Worker<S> {
                     if let Some(intent) = pending.job.concludes() {
                         self.queue.abandon(intent, Fate::Interrupted);
                     }
-                    // A waiter that is gone needs no answer.
-                    let _ = pending.done.send(Err(error.clone()));
+                    round.tell((pending.done, pending.desk), Err(error.clone()));
                 }
             }
-        }
-    }
-
-    fn tell(&self, pending: Pending, done: Done) {
-        let told = match done {
-            Done::Intended(id) => Told::Intended(Intent { id, queue: Some(Arc::clone(&self.queue)) }),
-            Done::Noted => Told::Noted,
-        };
-        // A waiter that is gone sends nothing.
-        if let Err(Ok(Told::Intended(intent))) = pending.done.send(Ok(told)) {
-            intent.withdraw();
         }
     }
 }
@@ -410,6 +442,9 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut waiting = self.0.lock();
         waiting.closed = true;
-        waiting.pending.clear();
+        let left = mem::take(&mut waiting.pending);
+        drop(waiting);
+        // What is dropped with them may come back to the queue.
+        drop(left);
     }
 }

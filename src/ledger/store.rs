@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
-use rusqlite::{Connection, TransactionBehavior};
+use rusqlite::Connection;
 
 use crate::ledger::fact::Hash;
 use crate::ledger::folder::{self, Identity, Lock};
@@ -14,7 +14,7 @@ use crate::ledger::head::{Head, Noted};
 use crate::ledger::queue::{Done, Fate, Job};
 use crate::ledger::segment::{self, Meta};
 use crate::ledger::tender::Tender;
-use crate::ledger::write::{Writing, open_intents};
+use crate::ledger::write::{Transaction, Writing, open_intents};
 use crate::ledger::{Figures, LedgerError, Rules, opening};
 
 /// What must fit on the disk before it counts as writable again.
@@ -164,17 +164,13 @@ impl Store {
     }
 
     fn write(&mut self, jobs: &[&Job]) -> Result<Vec<Done>, LedgerError> {
-        let Some(connection) = &mut self.current.connection else { return Err(LedgerError::Writer) };
-        let mut write = || -> rusqlite::Result<_> {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-            let mut writing = Writing {
-                transaction: &transaction,
-                head: self.head,
-                hash: self.hash,
-                intents: self.intents,
-            };
+        let Some(connection) = &self.current.connection else { return Err(LedgerError::Writer) };
+        let write = || -> rusqlite::Result<_> {
+            let transaction = Transaction::begin(connection)?;
+            let mut writing = Writing::within(&transaction, (self.head, self.hash, self.intents))?;
             let done: rusqlite::Result<Vec<_>> = jobs.iter().map(|job| writing.job(job)).collect();
             let (head, hash, intents) = (writing.head, writing.hash, writing.intents);
+            drop(writing);
             let done = done?;
             transaction.commit()?;
             Ok((done, head, hash, intents))

@@ -88,8 +88,8 @@ impl Store {
             // Its log is taken over beside the writer.
             let _kept = segment::keep_log(&connection);
         }
-        self.tender.give(Task::Finish(old.path));
         self.look();
+        self.tender.give(Task::Finish(old.path));
         opened
     }
 
@@ -111,6 +111,11 @@ impl Store {
     /// Looks how large the spool is, and for segments that are still to be finished.
     fn look(&mut self) {
         let Ok(listing) = Listing::of(&self.folder) else { return };
+        // Before anything is finished: a file that is read is finished later.
+        let oldest = match listing.segments.first() {
+            Some(at) if *at != self.current.at => self.oldest_in(*at),
+            Some(_) | None => None,
+        };
         let mut bytes = 0_u64;
         let idle = self.tender.is_idle();
         for at in listing.segments.iter().filter(|at| **at != self.current.at) {
@@ -120,10 +125,6 @@ impl Store {
                 self.tender.give(Task::Finish(path));
             }
         }
-        let oldest = match listing.segments.first() {
-            Some(at) if *at != self.current.at => self.oldest_in(*at),
-            Some(_) | None => None,
-        };
         self.figures = Figures {
             bytes,
             segments: listing.segments.len(),

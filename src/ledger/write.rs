@@ -1,20 +1,57 @@
 //! Jobs as rows.
 
-use rusqlite::{OptionalExtension as _, Transaction, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension as _, params};
 
 use crate::ledger::fact::{Fact, Hash, natural, number};
 use crate::ledger::queue::{Done, Fate, Job, Rejection};
 
+/// A transaction. Its statements are kept from one to the next: reading them costs more than running them. Dropped, it
+/// takes back what was not committed.
+pub(super) struct Transaction<'a>(&'a Connection);
+
+impl<'a> Transaction<'a> {
+    /// Begins one, for writing from the start.
+    pub(super) fn begin(connection: &'a Connection) -> rusqlite::Result<Self> {
+        connection.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
+        Ok(Self(connection))
+    }
+
+    pub(super) fn commit(self) -> rusqlite::Result<()> {
+        self.0.prepare_cached("COMMIT")?.execute([]).map(drop)
+    }
+}
+
+impl Drop for Transaction<'_> {
+    fn drop(&mut self) {
+        if !self.0.is_autocommit()
+            && let Err(error) = self.0.execute_batch("ROLLBACK")
+        {
+            // The connection is replaced: whoever sees an error trusts it no more.
+            tracing::debug!(%error, "a transaction of audit events is not taken back");
+        }
+    }
+}
+
 /// One transaction in the making: rows go in, and the end of the chain moves on.
 pub(super) struct Writing<'a> {
-    pub(super) transaction: &'a Transaction<'a>,
+    transaction: &'a Connection,
+    insert: CachedStatement<'a>,
     pub(super) head: u64,
     pub(super) hash: Hash,
     /// The number of the latest intent.
     pub(super) intents: u64,
 }
 
-impl Writing<'_> {
+impl<'a> Writing<'a> {
+    pub(super) fn within(
+        transaction: &Transaction<'a>,
+        (head, hash, intents): (u64, Hash, u64),
+    ) -> rusqlite::Result<Self> {
+        let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        let insert = transaction.0.prepare_cached(sql)?;
+        Ok(Self { transaction: transaction.0, insert, head, hash, intents })
+    }
+
     pub(super) fn job(&mut self, job: &Job) -> rusqlite::Result<Done> {
         match job {
             Job::Abandon(intents) => {
@@ -41,12 +78,10 @@ impl Writing<'_> {
     }
 
     fn events(&mut self, facts: &[Fact]) -> rusqlite::Result<()> {
-        let sql = "INSERT INTO event VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
-        let mut insert = self.transaction.prepare_cached(sql)?;
         for fact in facts {
             self.head = self.head.saturating_add(1);
             self.hash = Hash::of(self.hash, self.head, &fact.kept);
-            insert.execute(params![
+            self.insert.execute(params![
                 number(self.head),
                 fact.recorded,
                 fact.patient,

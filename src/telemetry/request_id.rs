@@ -1,5 +1,6 @@
 //! The id that names one request in answers, logs and audit events.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,6 +8,14 @@ use http::HeaderMap;
 
 /// Counts the ids that had to be made without randomness.
 static PLAIN: AtomicU64 = AtomicU64::new(0);
+
+/// Random bytes of this many ids are drawn at once: each draw has a price of its own.
+const DRAWN: usize = 64;
+
+thread_local! {
+    /// Random bytes that no id has used yet: the first ones that are left.
+    static RANDOM: RefCell<([[u8; 16]; DRAWN], usize)> = const { RefCell::new(([[0; 16]; DRAWN], 0)) };
+}
 
 /// Names one request. At most 128 characters of `[A-Za-z0-9._-]`, so it can stand in any header, line or file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -16,12 +25,14 @@ impl RequestId {
     /// A new one: 128 random bits in hexadecimal.
     #[must_use]
     pub fn fresh() -> Self {
-        let mut random = [0; 16];
-        if aws_lc_rs::rand::fill(&mut random).is_err() {
+        let Some(random) = random() else {
             // Unique is enough to go on with: nothing rests on these ids being hard to guess.
             return Self(format!("plain-{}", PLAIN.fetch_add(1, Ordering::Relaxed)).into());
-        }
-        Self(random.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into())
+        };
+        let digit = |value: u8| char::from(if value < 10 { b'0' + value } else { b'a' - 10 + value });
+        let mut id = String::with_capacity(2 * random.len());
+        random.iter().for_each(|byte| id.extend([digit(byte >> 4), digit(byte & 0x0f)]));
+        Self(id.into())
     }
 
     /// The client's own, from `X-Request-Id` or else `X-Correlation-Id` (HTTP-18). Repeated or malformed ones are
@@ -46,6 +57,18 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// Bytes that were never given before; none when the system has no randomness.
+fn random() -> Option<[u8; 16]> {
+    RANDOM.with_borrow_mut(|(drawn, left)| {
+        if *left == 0 {
+            aws_lc_rs::rand::fill(drawn.as_flattened_mut()).ok()?;
+            *left = DRAWN;
+        }
+        *left -= 1;
+        drawn.get(*left).copied()
+    })
 }
 
 fn is_fit(text: &str) -> bool {

@@ -108,7 +108,7 @@ pub fn passage(
         Question::Fhir(asked) => {
             let request = route.read(*asked, body)?;
             match route.pass(&request, caller, &Facts::default())? {
-                Step::Pass(passage) => Ok(passage),
+                Step::Pass(passage) => Ok(*passage),
                 Step::Ask(questions) => panic!("asked {questions:?}"),
             }
         }

@@ -2,6 +2,8 @@
 //!
 //! In this order, so that only the holder of a good token and its key can fill the memory of used proofs.
 
+use std::pin::pin;
+
 use http::request::Parts;
 use jiff::Timestamp;
 
@@ -30,7 +32,7 @@ impl Gateway {
         }
         let certificate = self.certificate(head, connection)?;
         let step = record.watch().trace().step("verify token");
-        let claims = step.within(self.issuers.verify(&presented, now)).await?;
+        let claims = step.within(pin!(self.issuers.verify(&presented, now))).await?;
         drop(step);
         let proven = match &presented {
             Presented::Bearer(_) | Presented::None => None,

@@ -1,6 +1,8 @@
 //! What a request needs of the backend besides its own answer: facts to decide by and to check by, and the parts of a
 //! search that became several.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::request::Parts;
 
@@ -52,10 +54,10 @@ impl Gateway {
         body: Bytes,
         caller: &Caller,
         (head, record): (&Parts, &Record),
-    ) -> Result<Passage, Rejection> {
+    ) -> Result<Box<Passage>, Rejection> {
         let asked = match question {
             Question::Link { link, method, wanted } => {
-                return self.route.follow(&link, (&method, wanted), caller, record.now());
+                return self.route.follow(&link, (&method, wanted), caller, record.now()).map(Box::new);
             }
             Question::Fhir(asked) => asked,
         };
@@ -71,7 +73,7 @@ impl Gateway {
                 return Err(Rejection::Unauthenticated(TokenError::NoCredentials));
             };
             let errand = self.errand(head, Some(grant), record);
-            self.gather(questions, &errand, &mut facts).await?;
+            Box::pin(self.gather(questions, &errand, &mut facts)).await?;
         }
         // A decision that never ends is none.
         Err(Rejection::Denied(Refused { denial: Denial::StoredUnclear, needs: Vec::new() }))
@@ -126,8 +128,8 @@ impl Gateway {
         limit: usize,
         errand: &Errand,
     ) -> Result<Bytes, Rejection> {
-        let whole = errand.watch().backend(collect(body, limit, self.settings.backend.timeout));
-        whole.await.map_err(|unfit| match unfit {
+        let whole = pin!(collect(body, limit, self.settings.backend.timeout));
+        errand.watch().backend(whole).await.map_err(|unfit| match unfit {
             Unfit::Broken(error) => fault(error),
             Unfit::TooSlow => Rejection::Backend(BackendFault::Timeout),
             Unfit::TooLarge(limit) => Rejection::Backend(BackendFault::TooLarge(limit)),

@@ -21,7 +21,7 @@ impl Gateway {
     pub(super) async fn check(
         &self,
         response: Response<UpstreamBody>,
-        mut passage: Passage,
+        mut passage: Box<Passage>,
         (errand, record): (&Errand, &mut Record),
     ) -> Result<Answered, Rejection> {
         let (head, body) = response.into_parts();
@@ -37,7 +37,7 @@ impl Gateway {
                 (None, Expects::Export) => body::Content::File(self.route.mapping().clone()),
                 (None, _) => body::Content::Other,
             };
-            let body = self.begun(Passing::new(body, content), &passage, record).await?;
+            let body = self.begun(Box::new(Passing::new(body, content)), &passage, record).await?;
             let mut response = Response::new(body);
             *response.status_mut() = status;
             *response.headers_mut() = headers;
@@ -53,7 +53,7 @@ impl Gateway {
         record.answer(&answer);
         let questions = release::questions(&answer, &passage.duties, &terms);
         if !questions.is_empty() {
-            self.gather(questions, errand, &mut passage.facts).await?;
+            Box::pin(self.gather(questions, errand, &mut passage.facts)).await?;
         }
         let terms = self.route.terms(&passage, record.now());
         let mut released = release::check(answer, &passage.duties, &terms).map_err(Rejection::Withheld)?;
@@ -69,7 +69,7 @@ impl Gateway {
     /// answered like any other failure.
     async fn begun(
         &self,
-        mut passing: Passing,
+        mut passing: Box<Passing>,
         passage: &Passage,
         record: &mut Record,
     ) -> Result<ResponseBody, Rejection> {
@@ -80,7 +80,7 @@ impl Gateway {
         })?;
         record.discloses(passing.patients());
         record.discloses(self.attached(passage));
-        Ok(ResponseBody::Passing(Box::new(passing)))
+        Ok(ResponseBody::Passing(passing))
     }
 
     /// Whom a Binary is about, which need not name anybody itself.

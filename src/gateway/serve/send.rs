@@ -1,6 +1,7 @@
 //! The one way from here to the backend: with what it wants to see of the gateway, and once more when that had become
 //! invalid.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use http::request::Parts;
@@ -8,7 +9,6 @@ use http::{Method, Response, StatusCode};
 
 use super::{Gateway, fault};
 use crate::gateway::access::{Errand, Pass};
-use crate::gateway::fields;
 use crate::gateway::record::Record;
 use crate::oauth::Again;
 use crate::reject::{BackendFault, Rejection};
@@ -20,7 +20,7 @@ use crate::upstream::UpstreamBody;
 impl Gateway {
     /// What goes with everything that is asked of the backend for one request.
     pub(super) fn errand(&self, head: &Parts, grant: Option<&Grant>, record: &Record) -> Errand {
-        let ours = fields::ours(&self.settings, head, grant, record.peer(), record.request_id());
+        let ours = self.standing.ours(head, grant, (record.peer(), record.request_id()));
         self.access.errand(ours, head, (grant, record.now(), record.watch()))
     }
 
@@ -36,7 +36,7 @@ impl Gateway {
         if response.status() != StatusCode::UNAUTHORIZED {
             return Ok(response);
         }
-        let again = self.access.refused(errand, &pass).await;
+        let again = Box::pin(self.access.refused(errand, &pass)).await;
         if again == Again::Same || ![Method::GET, Method::HEAD].contains(outbound.method()) {
             return Ok(response);
         }
@@ -48,10 +48,10 @@ impl Gateway {
 
     async fn pass_of(&self, errand: &Errand) -> Result<Pass, Rejection> {
         if !self.access.is_asked_for() {
-            return self.access.pass(errand).await;
+            return self.access.configured(errand);
         }
         let step = errand.watch().trace().step("backend credentials");
-        step.within(self.access.pass(errand)).await
+        Box::pin(step.within(pin!(self.access.pass(errand)))).await
     }
 
     async fn forward(
@@ -64,10 +64,11 @@ impl Gateway {
         let step = watch.trace().call(outbound.method(), host.unwrap_or_default(), asking.code());
         let mut ours = errand.told(pass);
         if let Some(parent) = watch.trace().told(&step) {
+            let ours = ours.to_mut();
             (ours.traceparent, ours.tracestate) = (Some(parent.traceparent), parent.tracestate);
         }
         let started = std::time::Instant::now();
-        match watch.backend(self.upstream.forward(outbound, &ours)).await {
+        match watch.backend(pin!(self.upstream.forward(outbound, &ours))).await {
             Ok(response) => {
                 self.lasting.metrics.backend_answered(asking, started.elapsed());
                 step.answered(response.status());
