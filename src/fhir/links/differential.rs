@@ -109,7 +109,7 @@ fn string(dice: &mut Dice, text: &str, out: &mut String) {
 fn space(dice: &mut Dice, out: &mut String) {
     if dice.below(8) == 0 {
         let much = dice.below(4) * dice.below(12);
-        out.extend(std::iter::repeat_n(if much % 2 == 0 { ' ' } else { '\n' }, much));
+        out.extend(std::iter::repeat_n(if much.is_multiple_of(2) { ' ' } else { '\n' }, much));
     }
 }
 
