@@ -76,6 +76,7 @@ pub fn serve(kept: Kept) -> ExitCode {
             limits: settings.limits.clone(),
             tls: tls.map(Arc::new),
             metrics: metrics.clone(),
+            workers: settings.server.workers.unwrap_or_else(listener::cores),
         };
         let shared = Arc::new(Shared::new(None).expect("no Redis"));
         let lasting = Lasting { ledger, metrics, shared, traces: Traces::off() };
@@ -85,7 +86,7 @@ pub fn serve(kept: Kept) -> ExitCode {
             let stop = stop.clone();
             async move { issuers.keep_fresh(stop).await }
         });
-        listener::serve(sockets, options, Arc::new(Front::new(gateway)), stop).await;
+        drop(listener::serve(sockets, options, Arc::new(Front::new(gateway)), stop).await);
     });
     ExitCode::SUCCESS
 }
