@@ -196,7 +196,7 @@ impl Scan {
             };
         };
         let role = match within {
-            Within::Member => role(chunk.slice(key.clone()), Spelling::Escaped),
+            Within::Member => chunk.role(key.clone()),
             Within::Array => Role::None,
         };
         let uri = judge(chunk.slice(key.clone()), rule);
@@ -367,6 +367,11 @@ impl Chunk<'_> {
         self.bytes.get(range).unwrap_or_default()
     }
 
+    fn role(&self, key: Range<usize>) -> Role {
+        let raw = self.slice(key);
+        role(raw, if raw.contains(&b'\\') { Spelling::Escaped } else { Spelling::Plain })
+    }
+
     /// Whether the byte behind a backslash may stand for ASCII that matters, or begin what does.
     fn may_be_ascii(&self, at: usize) -> bool {
         matches!(self.bytes.get(at), Some(b'/' | b'u'))
@@ -375,7 +380,7 @@ impl Chunk<'_> {
     #[cold]
     fn role_of_array(&self, at: usize) -> Role {
         match self.place(at, &None) {
-            Some(Place { key, within: Within::Member }) => role(self.slice(key), Spelling::Escaped),
+            Some(Place { key, within: Within::Member }) => self.role(key),
             Some(_) | None => Role::None,
         }
     }
