@@ -11,11 +11,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use divan::Bencher;
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use pforte::audit::Entry;
 use pforte::config::{Settings, Source, Surroundings};
 use pforte::gateway::{Passage, Question, Route, Step};
 use pforte::policy::{Facts, SealKey};
 use pforte::release::{self, Answer, Credentials};
 use pforte::token::{Caller, ClaimNames, Grant, Reading};
+
+/// Prints what is allocated beside what it takes.
+#[global_allocator]
+static ALLOCATOR: divan::AllocProfiler = divan::AllocProfiler::system();
 
 fn main() {
     divan::main();
@@ -59,6 +64,29 @@ fn decide_for_ten_scopes(bencher: Bencher<'_, '_>, target: &str) {
     let route = route();
     let caller = caller(&route, &format!("openid fhirUser {}", scopes.join(" ")));
     decide(bencher, &route, &caller, target);
+}
+
+/// The same with thousands of scopes of other types, which must cost nothing: a read, and a search.
+#[divan::bench(args = [10, 1000, 10_000])]
+fn decide_for_many_scopes(bencher: Bencher<'_, '_>, scopes: usize) {
+    let of_others = (0..scopes).map(|number| format!("system/Condition.rs?code=http://x.test|{number}"));
+    let route = route();
+    let caller = caller(&route, &format!("system/Patient.rs {}", of_others.collect::<Vec<_>>().join(" ")));
+    decide(bencher, &route, &caller, TARGETS[0]);
+}
+
+/// What is written down of a read, as it is kept.
+#[divan::bench]
+fn keep_an_entry(bencher: Bencher<'_, '_>) {
+    let peer = (jiff::Timestamp::UNIX_EPOCH, "192.0.2.7");
+    let mut entry =
+        Entry::open(&"https://gw.test/fhir".into(), &"f".repeat(32), peer, ("GET", "Patient/pat-01"));
+    entry.client = Some("client-1".to_owned());
+    entry.subject = Some("8d4f5a6e-1111-4222-8333-944455556666".to_owned());
+    entry.issuer = Some("https://idp.example.org/realms/hospital".to_owned());
+    entry.about = Some("pat-01".to_owned());
+    entry.answered(200);
+    bencher.bench(|| entry.kept());
 }
 
 fn decide(bencher: Bencher<'_, '_>, route: &Route, caller: &Caller, target: &str) {

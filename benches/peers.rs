@@ -10,24 +10,34 @@
     reason = "a program for people: it ends with words, and prints tables"
 )]
 
+#[path = "peers/audit.rs"]
+mod audit;
 #[path = "peers/authority.rs"]
 mod authority;
 #[path = "peers/client.rs"]
 mod client;
 #[path = "peers/contestant.rs"]
 mod contestant;
+#[path = "peers/limits.rs"]
+mod limits;
 #[path = "peers/load.rs"]
 mod load;
 #[path = "peers/machine.rs"]
 mod machine;
 #[path = "peers/options.rs"]
 mod options;
+#[path = "peers/plot.rs"]
+mod plot;
 #[path = "../tests/support/proof.rs"]
 mod proof;
+#[path = "peers/report.rs"]
+mod report;
 #[path = "peers/rounds.rs"]
 mod rounds;
 #[path = "peers/setting.rs"]
 mod setting;
+#[path = "peers/standing.rs"]
+mod standing;
 #[path = "peers/work.rs"]
 mod work;
 
@@ -36,15 +46,23 @@ use std::process::ExitCode;
 use client::Client;
 use contestant::Peer;
 use options::Options;
-use rounds::Figures;
+use report::Results;
 use setting::Setting;
+use standing::{PARTS, Stand};
 use tokio::task::LocalSet;
 use work::{Purse, WORKS, Work};
+
+/// The product's: what serves with and without the ledger must not differ from it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     // `cargo test --benches` only asks whether it starts.
     if std::env::args().any(|argument| argument == "--test") {
         return ExitCode::SUCCESS;
+    }
+    if let Some(ledger) = audit::Kept::asked_for() {
+        return audit::serve(ledger);
     }
     let options = match Options::read(std::env::args().skip(1)) {
         Ok(options) => options,
@@ -58,8 +76,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if options.list {
-        for work in WORKS {
-            println!("{:16} {}", work.name, work.title);
+        for (name, title) in WORKS.iter().map(|work| (work.name, work.title)).chain(others()) {
+            println!("{name:14} {title}");
         }
         return ExitCode::SUCCESS;
     }
@@ -72,8 +90,20 @@ fn main() -> ExitCode {
     }
 }
 
+/// The parts that are not works.
+fn others() -> impl Iterator<Item = (&'static str, &'static str)> {
+    PARTS.iter().copied().chain([audit::PART])
+}
+
 fn run(options: &Options) -> Result<(), String> {
-    let works = chosen(options)?;
+    let known = |name: &str| {
+        WORKS.iter().map(|work| work.name).chain(others().map(|(name, _)| name)).any(|known| known == name)
+    };
+    if let Some(name) = options.only.iter().find(|name| !known(name)) {
+        return Err(format!("`{name}` is no part: --list shows them"));
+    }
+    let asked = |name: &str| options.only.is_empty() || options.only.iter().any(|only| only == name);
+    let works: Vec<&Work> = WORKS.iter().filter(|work| asked(work.name)).collect();
     let present = present()?;
     let (core, load_core) = options.cores;
     machine::pin(load_core);
@@ -84,23 +114,37 @@ fn run(options: &Options) -> Result<(), String> {
     let client = Client::new(rustls::crypto::aws_lc_rs::kx_group::X25519);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| error.to_string())?;
+    let mut results = Results::default();
     for (number, work) in works.iter().enumerate() {
-        eprintln!("peers: {} of {}: {} …", number + 1, works.len(), work.name);
+        eprintln!("peers: work {} of {}: {} …", number + 1, works.len(), work.name);
         let measuring = rounds::measure((&setting, &client, &purse), work, &present, options.effort);
         let figures = LocalSet::new().block_on(&runtime, measuring)?;
-        show(work, &figures);
+        println!("\n{}", report::work(work, &figures));
+        results.works.push((work.name, figures));
     }
-    Ok(())
-}
-
-/// The works that were asked for.
-fn chosen(options: &Options) -> Result<Vec<&'static Work>, String> {
-    let unknown = options.only.iter().find(|name| !WORKS.iter().any(|work| work.name == **name));
-    if let Some(name) = unknown {
-        return Err(format!("`{name}` is no part: --list shows them"));
+    let stand = Stand {
+        setting: &setting,
+        client: &client,
+        purse: &purse,
+        present: &present,
+        effort: options.effort,
+    };
+    for (part, title) in PARTS.iter().filter(|(name, _)| asked(name)) {
+        eprintln!("peers: {title} …");
+        let figures = LocalSet::new().block_on(&runtime, stand.measure(part))?;
+        println!("\n{}", report::figures(&figures));
+        results.figures.extend(figures);
     }
-    let asked = |work: &&Work| options.only.is_empty() || options.only.iter().any(|name| name == work.name);
-    Ok(WORKS.iter().filter(asked).collect())
+    if asked(audit::PART.0) {
+        eprintln!("peers: audit on and off …");
+        let (table, figures) = LocalSet::new().block_on(&runtime, audit::measure(&stand))?;
+        println!("\n{table}");
+        results.audit = Some(table);
+        results.figures.extend(figures);
+    }
+    println!("\n{}", report::limits(&results));
+    let whole = !options.quick && options.only.is_empty();
+    if whole || options.write { report::write(&results, &present) } else { Ok(()) }
 }
 
 /// Who can take part: nginx must, for the FHIR server is one.
@@ -114,25 +158,4 @@ fn present() -> Result<Vec<Peer>, String> {
         eprintln!("peers: without {}, which is not installed", absent.name());
     }
     Ok(present)
-}
-
-fn show(work: &Work, figures: &[Figures]) {
-    println!("\n{}\n", work.title);
-    println!("| contestant | CPU µs/answer | times nginx | answers/s | p50 | p99 |");
-    println!("| --- | ---: | ---: | ---: | ---: | ---: |");
-    let nginx = figures.iter().find(|figures| figures.entrant.peer == Peer::Nginx);
-    for one in figures {
-        let ratio = nginx.map_or(0.0, |nginx| rounds::median(&one.cpu) / rounds::median(&nginx.cpu));
-        let latency = |at: Option<std::time::Duration>| {
-            at.map_or("–".to_owned(), |time| format!("{:.2} ms", time.as_secs_f64() * 1e3))
-        };
-        println!(
-            "| {} | {:.1} | {ratio:.2} | {:.0} | {} | {} |",
-            one.entrant.name(),
-            rounds::median(&one.cpu),
-            rounds::median(&one.rate),
-            latency(one.latency.map(|(half, _)| half)),
-            latency(one.latency.map(|(_, most)| most)),
-        );
-    }
 }

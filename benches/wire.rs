@@ -57,8 +57,26 @@ fn cut_of(bencher: Bencher<'_, '_>, format: Format, size: usize) {
     });
 }
 
-fn rewriter_of(bencher: Bencher<'_, '_>, format: Format, size: usize) {
-    let page = page(format, size);
+/// A searchset as a test server fills it: long narratives, most of it escaped quotes and tables.
+fn told(size: usize) -> Bytes {
+    let rows = "<tr><td style=\\\"w\\\">Given</td><td>Erika<br/>\\n</td></tr>".repeat(40);
+    let page = page(Format::Json, size / 2);
+    let text = String::from_utf8_lossy(&page).replacen(
+        "<p><b>",
+        &format!("<table>{rows}</table><p><b>"),
+        size / 5200,
+    );
+    Bytes::from(text)
+}
+
+/// A searchset in which nothing is to be rewritten and nobody is named.
+fn quiet(size: usize) -> Bytes {
+    let page = page(Format::Json, size);
+    let text = String::from_utf8_lossy(&page).replace("http://upstream.internal/fhir/", "urn:uuid:");
+    Bytes::from(text.replace("Patient/", "Group/"))
+}
+
+fn rewriter_of(bencher: Bencher<'_, '_>, format: Format, page: Bytes) {
     let Ok(mapping) = Mapping::new(&["http://upstream.internal/fhir"], "https://gw.test/fhir") else {
         return;
     };
@@ -103,12 +121,22 @@ fn cut_json(bencher: Bencher<'_, '_>, size: usize) {
 
 #[divan::bench(args = SIZES)]
 fn rewriter_json(bencher: Bencher<'_, '_>, size: usize) {
-    rewriter_of(bencher, Format::Json, size);
+    rewriter_of(bencher, Format::Json, page(Format::Json, size));
+}
+
+#[divan::bench(args = SIZES)]
+fn rewriter_json_narrative(bencher: Bencher<'_, '_>, size: usize) {
+    rewriter_of(bencher, Format::Json, told(size));
+}
+
+#[divan::bench(args = SIZES)]
+fn rewriter_json_quiet(bencher: Bencher<'_, '_>, size: usize) {
+    rewriter_of(bencher, Format::Json, quiet(size));
 }
 
 #[divan::bench(args = SIZES)]
 fn rewriter_xml(bencher: Bencher<'_, '_>, size: usize) {
-    rewriter_of(bencher, Format::Xml, size);
+    rewriter_of(bencher, Format::Xml, page(Format::Xml, size));
 }
 
 #[divan::bench(args = SIZES)]

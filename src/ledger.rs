@@ -9,6 +9,7 @@
 //! A write at the backend is announced before it is sent ([`Ledger::intend`]), so that one that a crash interrupted has
 //! its record too.
 
+mod desk;
 mod fact;
 mod find;
 mod folder;
@@ -34,6 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::audit::Entry;
 use crate::config::{Audit, Rotation};
+use crate::ledger::desk::Desk;
 use crate::ledger::fact::Fact;
 use crate::ledger::queue::{Job, Pending, Queue, Told, Worker};
 use crate::ledger::store::{Discard, Spool, Store};
@@ -318,7 +320,7 @@ impl Ledger {
 
     async fn ask(&self, job: Job) -> Result<Told, LedgerError> {
         let (done, told) = oneshot::channel();
-        self.queue.push(Pending { job, done })?;
+        self.queue.push(Pending { job, done, desk: Desk::here() })?;
         match tokio::time::timeout(self.patience, told).await {
             Ok(told) => told.unwrap_or(Err(LedgerError::Closed)),
             Err(_) => Err(LedgerError::Slow(self.patience)),

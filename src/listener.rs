@@ -4,7 +4,7 @@
 //! everything else reaches [`Service::refuse`], so that refusals are recorded and answered in one place. Follows
 //! RFC 9112 and RFC 9113, and RFC 8446 and BSI TR-02102-2 for TLS. It knows nothing of FHIR.
 //!
-//! Each request runs on a task of its own: a client that hangs up does not cancel what has begun.
+//! A request that has begun runs to its end: with its connection, and without it when the client hangs up.
 
 mod admissible;
 mod clients;
@@ -16,11 +16,13 @@ mod pace;
 mod profile;
 mod serve;
 mod tls;
+mod workers;
 
 pub use admissible::{Over, Protocol, Refusal, Rules, admissible};
 pub use connection::{Connection, TlsSession};
 pub use serve::{Drained, Options, Service, bind, serve};
 pub use tls::{CertificateStore, Ends};
+pub use workers::cores;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -83,6 +85,12 @@ pub enum ListenerError {
     /// Certificate, key and suites do not fit together.
     #[error("`server.tls` cannot be used: {0}; expected the key that belongs to the certificate")]
     Unusable(String),
+    /// A thread to serve with cannot be had.
+    #[error("a thread to serve with cannot be started: {cause}; allow the process more threads and files")]
+    Worker {
+        /// What the system said.
+        cause: std::io::Error,
+    },
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 mod body;
 mod client;
 pub mod headers;
+mod named;
+mod pool;
 
 pub use body::{Unfit, UpstreamBody, collect};
 pub use client::Upstream;

@@ -58,10 +58,8 @@ impl Signer {
         let file = folder.join(format!("{algorithm:?}.key"));
         let mut pem = machine::text(&file);
         if pem.is_empty() {
-            let kind = match algorithm {
-                Algorithm::ES256 => &rcgen::PKCS_ECDSA_P256_SHA256,
-                _ => &rcgen::PKCS_RSA_SHA256,
-            };
+            let ec = algorithm == Algorithm::ES256;
+            let kind = if ec { &rcgen::PKCS_ECDSA_P256_SHA256 } else { &rcgen::PKCS_RSA_SHA256 };
             pem = rcgen::KeyPair::generate_for(kind).expect("a key pair").serialize_pem();
             fs::write(&file, &pem).expect("a file");
         }

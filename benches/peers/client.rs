@@ -36,7 +36,7 @@ pub enum Protocol {
 /// One request, in the form that its protocol needs.
 pub enum Ask {
     Http1(Bytes),
-    Http2(http::Request<Full<Bytes>>),
+    Http2(Box<http::Request<Full<Bytes>>>),
 }
 
 /// A request in words.
@@ -83,7 +83,7 @@ impl Words<'_> {
                 let request = request.uri(format!("https://{HOST}{}", self.target));
                 let request =
                     fields.into_iter().fold(request, |so_far, (name, value)| so_far.header(name, value));
-                Ask::Http2(request.body(Full::new(body)).expect("a request"))
+                Ask::Http2(Box::new(request.body(Full::new(body)).expect("a request")))
             }
         }
     }
@@ -165,7 +165,8 @@ impl Client {
             match protocol {
                 Protocol::Http1 => {
                     let buffer = vec![0; 128 << 10];
-                    slots.push(Slot::Http1 { connection: self.connect(to, None).await?, buffer });
+                    let connection = Box::new(self.connect(to, None).await?);
+                    slots.push(Slot::Http1 { connection, buffer });
                 }
                 Protocol::Http2 => {
                     let stream = TokioIo::new(self.stream(to, None, &self.http2).await?);
@@ -200,7 +201,7 @@ impl Client {
 
 /// A place for one request in flight.
 pub enum Slot {
-    Http1 { connection: Connection, buffer: Vec<u8> },
+    Http1 { connection: Box<Connection>, buffer: Vec<u8> },
     Http2(SendRequest<Full<Bytes>>),
 }
 
@@ -216,7 +217,8 @@ impl Slot {
             }
             (Self::Http2(send), Ask::Http2(request)) => {
                 send.ready().await.map_err(io::Error::other)?;
-                let answer = send.send_request(request.clone()).await.map_err(io::Error::other)?;
+                let answer =
+                    send.send_request(http::Request::clone(request)).await.map_err(io::Error::other)?;
                 let status = answer.status().as_u16();
                 let mut body = answer.into_body();
                 let mut bytes = 0;

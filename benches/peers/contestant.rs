@@ -64,6 +64,17 @@ impl Contestant {
         Self { port, running }
     }
 
+    /// Starts a command that serves by the file named last, and waits until it listens.
+    pub fn serving(command: &[&str], setting: &Setting) -> Self {
+        let port = machine::free_port();
+        let file = setting.folder.join(format!("serving-{port}.toml"));
+        fs::write(&file, pforte(setting, port)).expect("a file");
+        let file = file.display().to_string();
+        let mut running = Running::start(setting.core, &[command, &[&file]].concat(), &setting.folder);
+        running.listening(port).expect("it listens");
+        Self { port, running }
+    }
+
     /// Starts one and does not wait.
     pub fn launch(peer: Peer, setting: &Setting) -> (Running, u16) {
         let port = machine::free_port();
@@ -224,6 +235,7 @@ compartment_search = true
 [limits]
 connections = 20000
 idle_timeout = \"10m\"
+header_timeout = \"5m\"
 [audit]
 path = \"audit-{port}\"
 [admin]

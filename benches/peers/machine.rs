@@ -87,6 +87,11 @@ pub fn resident(process: u32) -> u64 {
     kilobytes(&text(Path::new(&format!("/proc/{process}/status"))), "VmRSS:") * 1024
 }
 
+/// How many files and sockets a process has open.
+pub fn open_files(process: u32) -> usize {
+    fs::read_dir(format!("/proc/{process}/fd")).map_or(0, Iterator::count)
+}
+
 fn kilobytes(text: &str, name: &str) -> u64 {
     let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
     line.split_whitespace().nth(1).and_then(|number| number.parse().ok()).unwrap_or(0)

@@ -3,24 +3,7 @@
 use crate::rounds::Effort;
 
 /// `--help`.
-pub const HELP: &str = "\
-Measures Pforte beside nginx, HAProxy and Apache on one machine, in turns, over TLS 1.3 on loopback.
-
-Usage: deploy/bench/run [OPTIONS]
-
-      --quick            a short pass, of some three minutes; it writes no file of docs/
-      --only NAME…       these parts only, such as `--only read search`; --list shows their names
-      --list             shows the names of all parts
-      --write            writes docs/PERFORMANCE.md and docs/plots/ even after --quick or --only
-      --rounds N         turns of each contestant [default: 5; with --quick 3]
-      --seconds S        how long each turn lasts [default: 2; with --quick 0.6]
-      --cores A,B        the core of the one that is measured, and that of all others [default: 0,1]
-      --gateway PATH     the program to measure, in place of the one built here
-      --profile NAME     the profile that is built [default: release]
-      --help             this text
-
-Progress goes to stderr, tables to stdout.
-";
+pub const HELP: &str = include_str!("help.txt");
 
 /// What was said.
 #[derive(Debug)]

@@ -84,10 +84,11 @@ fn configured(folder: &Path, port: u16) -> String {
 events {{ worker_connections 10000; }}
 http {{
  access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on; tcp_nopush on; client_max_body_size 16m;
- client_body_temp_path {folder}/upstream-body;
+ client_body_temp_path {folder}/upstream-body; proxy_temp_path {folder}/upstream-proxy; proxy_buffers 16 16k;
  open_file_cache max=100 inactive=600s; open_file_cache_valid 600s;
  map $http_accept $form {{ default json; ~xml xml; }}
  map $arg__count $size {{ default 100k; 10000 10m; }}
+ upstream own {{ server 127.0.0.1:{port}; keepalive 64; }}
  types {{ application/fhir+json json; application/fhir+xml xml; }}
  server {{
   listen 127.0.0.1:{port}; root {folder}/site;
@@ -95,8 +96,11 @@ http {{
   location /fhir/Patient/{PATIENT}/Observation {{ try_files /search-$size.$form =404; }}
   location /fhir/Observation {{ try_files /search-$size.$form =404; }}
   location = /fhir/metadata {{ try_files /metadata.json =404; }}
-  location = /fhir {{ error_page 405 =200 /batch.json; }}
-  location = /fhir/ {{ error_page 405 =200 /batch.json; }}
+  location = /fhir {{ rewrite ^ /answered last; }}
+  location = /fhir/ {{ rewrite ^ /answered last; }}
+  # A file is for GET only, so the batch becomes one.
+  location = /answered {{ internal; proxy_method GET; proxy_pass_request_body off; proxy_set_header Content-Length \"\"; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_pass http://own/batch.json; }}
+  location = /batch.json {{ }}
  }}
 }}
 "

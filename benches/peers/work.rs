@@ -45,15 +45,6 @@ pub enum Grant {
     OfAPatient,
 }
 
-impl Grant {
-    pub fn scope(self) -> &'static str {
-        match self {
-            Self::Everything => EVERYTHING,
-            Self::OfAPatient => OF_A_PATIENT,
-        }
-    }
-}
-
 /// One line of the table of works.
 pub struct Work {
     /// By which it is chosen.

@@ -192,8 +192,13 @@ impl Entry {
     /// As it is kept: one JSON object, without credentials in target and form, and with a bound to both.
     #[must_use]
     pub fn kept(&self) -> Vec<u8> {
+        // Most are shorter.
+        let mut kept = Vec::with_capacity(1024);
         // Every member is text or a number, which JSON can always write.
-        serde_json::to_vec(self).unwrap_or_default()
+        if serde_json::to_writer(&mut kept, self).is_err() {
+            kept.clear();
+        }
+        kept
     }
 
     /// Reads what was kept.

@@ -30,9 +30,9 @@ const DAY: Duration = Duration::from_secs(86_400);
 /// Editors write a file in several steps; what follows within this time is one change.
 const SETTLE: Duration = Duration::from_millis(200);
 
-/// The runtime of the commands that need one.
+/// The runtime of the commands that need one. What serves has others; here runs what no request waits for.
 pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(Failure::work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::work)
 }
 
 /// Serves by the file until SIGTERM or SIGINT.
@@ -84,7 +84,7 @@ impl Signals {
 /// A gateway with its sockets taken, ready to serve.
 pub(super) struct House {
     running: Arc<Running>,
-    sockets: Vec<tokio::net::TcpListener>,
+    sockets: Vec<std::net::TcpListener>,
     admin: Option<tokio::net::TcpListener>,
     stop: CancellationToken,
 }
@@ -176,6 +176,7 @@ impl House {
             limits: settings.limits.clone(),
             tls: running.certificates.clone(),
             metrics: running.lasting.metrics.clone(),
+            workers: settings.server.workers.unwrap_or_else(listener::cores),
         };
         tracing::info!(public_url = %settings.server.public_url, listen = ?settings.server.listen, "serving");
         let admin = admin.map(|socket| {
@@ -198,7 +199,7 @@ impl House {
         let closed = running.lasting.ledger.close().await.map_err(Failure::work);
         running.lasting.traces.close().await;
         closed?;
-        match drained {
+        match drained.map_err(Failure::work)? {
             Drained::Complete => Ok(0),
             Drained::TimedOut => {
                 Err(Failure::work("requests were still in flight after `limits.drain_timeout`"))
@@ -343,6 +344,7 @@ fn needs_restart(before: &Settings, after: &Settings) -> Vec<&'static str> {
     [
         ("server.listen", before.server.listen != after.server.listen),
         ("server.public_url", before.server.public_url != after.server.public_url),
+        ("server.workers", before.server.workers != after.server.workers),
         ("server.tls", tls(before) != tls(after)),
         ("audit.path", before.audit.path != after.audit.path),
         ("admin.listen", before.admin != after.admin),

@@ -94,6 +94,8 @@ pub struct Server {
     /// The field in which a trusted proxy passes on the client's certificate: `Client-Cert` (RFC 9440), or the name of a
     /// field with an URL-encoded PEM certificate, such as `X-SSL-Client-Cert`. Default: none.
     pub client_certificate_header: Option<String>,
+    /// How many threads serve requests, 1 to 1024. Default: as many as there are cores that the process may use.
+    pub workers: Option<u64>,
 }
 
 /// TLS of the public listener.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -96,6 +97,8 @@ pub struct Server {
     pub tls: Option<ServerTls>,
     /// Proxies whose word on client certificates counts; absent: nobody's.
     pub proxies: Option<TrustedProxies>,
+    /// How many threads serve; absent: one for each core that the process may use.
+    pub workers: Option<NonZeroUsize>,
 }
 
 /// Proxies in front of the gateway that pass on the client's certificate (TOK-61).

@@ -17,6 +17,8 @@
 //! bytes that name it are passed on.
 
 mod json;
+#[cfg(test)]
+mod model;
 mod patients;
 mod xml;
 
@@ -75,7 +77,12 @@ struct Pattern {
     /// How many bytes compare without regard to case: scheme and host (RFC 3986
     /// §6.2.2.1). They are kept in lower case.
     folded: usize,
+    /// Its first bytes without regard to case, and which of 16 bytes those are.
+    head: (u128, u128),
 }
+
+/// All letters in lower case, and other bytes as they may come.
+const CASE: u128 = u128::from_le_bytes([0x20; 16]);
 
 impl Mapping {
     /// A mapping of each base in `from` to `to`. A trailing slash does not matter,
@@ -130,6 +137,26 @@ impl Mapping {
         })
     }
 
+    /// The length of the longest base that a value begins with, which goes on at a boundary.
+    fn base_of(&self, value: &[u8]) -> Option<usize> {
+        let begins = |pattern: &&Pattern| {
+            let Some((base, rest)) = value.split_at_checked(pattern.text.len()) else { return false };
+            let (origin, path) = base.split_at(pattern.folded.min(base.len()));
+            matches!(rest.first(), None | Some(b'/' | b'?' | b'#' | b'|'))
+                && pattern.text.get(pattern.folded..) == Some(path)
+                && pattern.text.get(..pattern.folded).is_some_and(|text| text.eq_ignore_ascii_case(origin))
+        };
+        self.from.iter().filter(begins).map(|pattern| pattern.text.len()).max()
+    }
+
+    /// Whether a text may begin with one of the bases, going by its first bytes: few do by chance.
+    #[inline]
+    fn may_begin(&self, text: &[u8]) -> bool {
+        let Some(head) = text.first_chunk() else { return true };
+        let head = u128::from_le_bytes(*head) | CASE;
+        self.from.iter().any(|pattern| head & pattern.head.1 == pattern.head.0)
+    }
+
     /// The length of the longest base.
     fn longest(&self) -> usize {
         self.from.iter().map(|pattern| pattern.text.len()).max().unwrap_or(0)
@@ -161,7 +188,14 @@ impl Pattern {
             .into_iter()
             .map(|host| {
                 let origin = format!("{scheme}://{host}").to_ascii_lowercase();
-                Self { folded: origin.len(), text: (origin + path).into_bytes() }
+                let folded = origin.len();
+                let text = (origin + path).into_bytes();
+                let mut head = ([0; 16], [0; 16]);
+                for ((byte, mask), text) in head.0.iter_mut().zip(&mut head.1).zip(&text) {
+                    (*byte, *mask) = (*text, 0xFF);
+                }
+                let mask = u128::from_le_bytes(head.1);
+                Self { folded, text, head: ((u128::from_le_bytes(head.0) | CASE) & mask, mask) }
             })
             .collect())
     }
@@ -375,6 +409,8 @@ struct Found {
 #[derive(Debug)]
 enum Scan {
     Json(json::Scan),
+    #[cfg(test)]
+    Model(model::Scan),
     Xml(xml::Scan),
 }
 
@@ -389,6 +425,8 @@ impl Scan {
     fn chunk(&mut self, bytes: &[u8], offset: u64, rule: &Rule<'_>, found: &mut Found) -> Result<(), Broken> {
         match self {
             Self::Json(scan) => scan.chunk(bytes, offset, rule, found),
+            #[cfg(test)]
+            Self::Model(scan) => scan.chunk(bytes, offset, rule, found),
             Self::Xml(scan) => scan.chunk(bytes, offset, rule, found),
         }
     }
@@ -397,6 +435,8 @@ impl Scan {
     fn undecided(&self) -> Option<u64> {
         match self {
             Self::Json(scan) => scan.undecided(),
+            #[cfg(test)]
+            Self::Model(scan) => scan.undecided(),
             Self::Xml(scan) => scan.undecided(),
         }
     }
@@ -404,6 +444,8 @@ impl Scan {
     fn finish(&self) -> Result<(), Broken> {
         match self {
             Self::Json(scan) => scan.finish(),
+            #[cfg(test)]
+            Self::Model(scan) => scan.finish(),
             Self::Xml(scan) => scan.finish(),
         }
     }
@@ -490,6 +532,9 @@ impl Carried {
         self.0.extend_from_slice(bytes.get(..room.min(bytes.len())).unwrap_or_default());
     }
 }
+
+#[cfg(test)]
+mod differential;
 
 #[cfg(test)]
 mod tests {

@@ -31,14 +31,6 @@ pub(super) struct Remembered<T> {
     pub(super) finding: T,
 }
 
-impl<T> Remembered<T> {
-    /// The server that it came from, if that is one of these and the finding still holds at `now`.
-    pub(super) fn stands<'s>(&self, servers: &'s [Arc<Server>], now: Instant) -> Option<&'s Arc<Server>> {
-        let own = |server: &&Arc<Server>| std::ptr::eq(Arc::as_ptr(server), self.server.as_ptr());
-        servers.iter().find(own).filter(|_| now < self.until)
-    }
-}
-
 /// Findings about tokens, bounded in number. Clones share them.
 #[derive(Clone)]
 pub(super) struct Memory {

@@ -1,5 +1,6 @@
 //! Finds out whose token it is and whether that issuer stands behind it.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -31,6 +32,10 @@ const REVOKED_FOR: i64 = 600;
 /// All trusted issuers.
 pub struct Issuers {
     servers: Vec<Arc<Server>>,
+    /// Places in `servers` by issuer: one more costs no request anything.
+    by_issuer: HashMap<String, usize>,
+    /// The same by where the server itself is, which is what a finding knows of it.
+    by_address: HashMap<usize, usize>,
     memory: Memory,
     clock: Clock,
     shared: Option<Arc<Shared>>,
@@ -76,12 +81,22 @@ impl Issuers {
             });
         }
         let known = |issuer: &str| before.and_then(|before| before.of(issuer));
-        let servers: Result<_, _> = servers
+        let servers: Result<Vec<_>, _> = servers
             .iter()
             .map(|server| Server::set_up(server, reading, &clock, known(&server.issuer)))
             .collect();
         let memory = before.map_or_else(Memory::new, |before| before.memory.clone());
-        Ok(Self { servers: servers?, memory, clock, shared: None })
+        let servers = servers?;
+        // Of two with one name the first counts.
+        let by_issuer = servers
+            .iter()
+            .enumerate()
+            .rev()
+            .map(|(at, server)| (server.settings.issuer.clone(), at))
+            .collect();
+        let by_address =
+            servers.iter().enumerate().map(|(at, server)| (Arc::as_ptr(server).addr(), at)).collect();
+        Ok(Self { servers, by_issuer, by_address, memory, clock, shared: None })
     }
 
     /// Refuses what is revoked by others who share this, and tells them what an issuer revoked.
@@ -188,7 +203,7 @@ impl Issuers {
     }
 
     fn of(&self, issuer: &str) -> Option<&Arc<Server>> {
-        self.servers.iter().find(|server| server.settings.issuer == issuer)
+        self.servers.get(*self.by_issuer.get(issuer)?)
     }
 
     /// What is known of the token, as long as what it rests on stands.
@@ -196,7 +211,7 @@ impl Issuers {
         let now = (self.clock)();
         // What holds no longer is kept all the same: that a token was active is news when it is active no more.
         if let Some(known) = self.memory.good(digest).await
-            && let Some(server) = known.stands(&self.servers, now)
+            && let Some(server) = self.standing(&known, now)
         {
             // Another key set, or none fit to verify: the signature is checked anew (TOK-30).
             let holds = known.keys.is_none() || known.keys == server.current_keys();
@@ -206,9 +221,16 @@ impl Issuers {
             }));
         }
         let Some(known) = self.memory.refused(digest).await else { return Ok(None) };
-        let Some(server) = known.stands(&self.servers, now) else { return Ok(None) };
+        let Some(server) = self.standing(&known, now) else { return Ok(None) };
         server.remembered();
         Err(known.finding)
+    }
+
+    /// The server that a finding came from, if it is one of these and the finding still holds at `now`.
+    fn standing<T>(&self, known: &Remembered<T>, now: Instant) -> Option<&Arc<Server>> {
+        // While a finding refers to a server, no other one is at its place, even when it is gone.
+        let at = self.by_address.get(&known.server.as_ptr().addr())?;
+        self.servers.get(*at).filter(|_| now < known.until)
     }
 
     async fn jwt(

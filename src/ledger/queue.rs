@@ -5,8 +5,9 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
+use crate::ledger::desk::{self, Answer, Desk, Waiter};
 use crate::ledger::fact::Fact;
 use crate::ledger::store::Spool;
 use crate::ledger::{Bounds, Figures, LedgerError, LedgerStatus};
@@ -120,7 +121,7 @@ impl Intent {
     }
 
     /// Nobody heard of it.
-    fn withdraw(mut self) {
+    pub(super) fn withdraw(mut self) {
         if let Some(queue) = self.queue.take() {
             queue.abandon(self.id, Fate::Unsent);
         }
@@ -148,7 +149,29 @@ pub(super) enum Told {
 #[derive(Debug)]
 pub(super) struct Pending {
     pub(super) job: Job,
-    pub(super) done: oneshot::Sender<Result<Told, LedgerError>>,
+    pub(super) done: Waiter,
+    /// Where it is told; at once when there is none.
+    pub(super) desk: Option<Arc<Desk>>,
+}
+
+/// Tells many what became of their jobs, and wakes each desk once.
+#[derive(Default)]
+struct Round(Vec<Arc<Desk>>);
+
+impl Round {
+    fn tell(&mut self, (waiter, desk): (Waiter, Option<Arc<Desk>>), answer: Answer) {
+        let Some(desk) = desk else { return desk::tell(waiter, answer) };
+        desk.leave(waiter, answer);
+        if !self.0.iter().any(|known| Arc::ptr_eq(known, &desk)) {
+            self.0.push(desk);
+        }
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.0.iter().for_each(|desk| desk.ring());
+    }
 }
 
 #[derive(Debug, Default)]
@@ -375,11 +398,19 @@ impl<S: Spool> Worker<S> {
         // First the state, then the waiters: who was told finds it in the status.
         self.queue.show(self.spool.figures());
         self.queue.settle(events, bytes, result.as_ref().map(drop));
+        // One alone is woken from here as well as from its desk.
+        let (mut round, many) = (Round::default(), batch.len() > 1);
         match result {
             Ok(applied) => {
                 self.head.send_replace(applied.head);
                 for (pending, done) in batch.into_iter().zip(applied.done) {
-                    self.tell(pending, done);
+                    let told = match done {
+                        Done::Intended(id) => {
+                            Told::Intended(Intent { id, queue: Some(Arc::clone(&self.queue)) })
+                        }
+                        Done::Noted => Told::Noted,
+                    };
+                    round.tell((pending.done, pending.desk.filter(|_| many)), Ok(told));
                 }
             }
             Err(error) => {
@@ -390,21 +421,9 @@ impl<S: Spool> Worker<S> {
                     if let Some(intent) = pending.job.concludes() {
                         self.queue.abandon(intent, Fate::Interrupted);
                     }
-                    // A waiter that is gone needs no answer.
-                    let _ = pending.done.send(Err(error.clone()));
+                    round.tell((pending.done, pending.desk), Err(error.clone()));
                 }
             }
-        }
-    }
-
-    fn tell(&self, pending: Pending, done: Done) {
-        let told = match done {
-            Done::Intended(id) => Told::Intended(Intent { id, queue: Some(Arc::clone(&self.queue)) }),
-            Done::Noted => Told::Noted,
-        };
-        // A waiter that is gone sends nothing.
-        if let Err(Ok(Told::Intended(intent))) = pending.done.send(Ok(told)) {
-            intent.withdraw();
         }
     }
 }
@@ -423,6 +442,9 @@ impl Drop for End {
     fn drop(&mut self) {
         let mut waiting = self.0.lock();
         waiting.closed = true;
-        waiting.pending.clear();
+        let left = mem::take(&mut waiting.pending);
+        drop(waiting);
+        // What is dropped with them may come back to the queue.
+        drop(left);
     }
 }

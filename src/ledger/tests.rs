@@ -207,7 +207,7 @@ fn one_write_for_all_that_wait() {
     let mut waiters: Vec<_> = (1..=3)
         .map(|number| {
             let (done, told) = oneshot::channel();
-            queue.push(Pending { job: job(&number.to_string()), done }).unwrap();
+            queue.push(Pending { job: job(&number.to_string()), done, desk: None }).unwrap();
             told
         })
         .collect();
@@ -230,7 +230,7 @@ fn failure_and_recovery_show() {
     let spool = Flaky { attempts: Arc::new(AtomicUsize::new(1)), ..Flaky::default() };
     let mut worker = Worker::new(Arc::clone(&queue), spool, watch::channel(0).0);
     let (done, mut told) = oneshot::channel();
-    queue.push(Pending { job: job("a"), done }).unwrap();
+    queue.push(Pending { job: job("a"), done, desk: None }).unwrap();
     assert_eq!(plain(queue.status()), (1, 0, None));
 
     assert!(worker.step());

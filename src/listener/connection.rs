@@ -1,12 +1,12 @@
 //! One client connection, from handshake to close.
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{SHA256, digest};
@@ -18,9 +18,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 
 use super::admissible::{Over, Protocol, admissible};
-use super::deliver::{Delivery, Pulse};
+use super::deliver::{Active, Delivery, Pulse};
 use super::framing::HeadLimits;
 use super::guard::{Guard, Refused};
 use super::serve::{House, Service};
@@ -146,8 +147,8 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     house.metrics.shaken(Handshake::Done(tls.version_number()));
     let connection = Connection { peer, local, protocol, tls: Some(tls) };
     match protocol {
-        Protocol::Http1 => serve_http1(stream, connection, house).await,
-        Protocol::Http2 => serve_http2(stream, connection, house).await,
+        Protocol::Http1 => Box::pin(serve_http1(stream, connection, house)).await,
+        Protocol::Http2 => Box::pin(serve_http2(stream, connection, house)).await,
     }
 }
 
@@ -235,7 +236,7 @@ fn log_end(ended: Result<(), hyper::Error>) {
     }
 }
 
-/// Stands between hyper and the service: judges heads, and gives each request a task of its own.
+/// Stands between hyper and the service, and judges heads.
 struct Front<S: Service> {
     house: Arc<House<S>>,
     connection: Arc<Connection>,
@@ -261,12 +262,10 @@ impl<S: Service> Front<S> {
     }
 }
 
-type Answering<B> = Pin<Box<dyn Future<Output = Result<Response<Delivery<B>>, io::Error>> + Send>>;
-
 impl<S: Service> hyper::service::Service<Request<Incoming>> for Front<S> {
     type Response = Response<Delivery<S::Body>>;
     type Error = io::Error;
-    type Future = Answering<S::Body>;
+    type Future = Answering<S>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let active = self.pulse.begin(self.house.metrics.in_flight());
@@ -274,14 +273,44 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Front<S> {
         let broken = self.refused.as_ref().and_then(|refused| refused.get()).filter(|(at, _)| *at == ordinal);
         let (house, connection) = (Arc::clone(&self.house), Arc::clone(&self.connection));
         let broken = broken.map(|(_, refusal)| *refusal);
-        let task = self.house.requests.spawn(answer(request, broken, connection, house));
-        Box::pin(async move {
-            match task.await {
-                Ok(Ok(response)) => Ok(response.map(|body| Delivery::new(body, active))),
-                Ok(Err(never)) => match never {},
-                Err(_panicked) => Err(io::Error::other("the request's task failed")),
+        let request = Box::pin(answer(request, broken, connection, Arc::clone(&house)));
+        Answering { begun: Some((request, active)), house }
+    }
+}
+
+type Begun<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
+
+/// A request being answered. It runs within its connection, which costs no task; when the connection goes, it goes on by
+/// itself: the step between a write at the backend and its record must not be cancelled.
+struct Answering<S: Service> {
+    begun: Option<(Begun<S::Body>, Active)>,
+    house: Arc<House<S>>,
+}
+
+impl<S: Service> Future for Answering<S> {
+    type Output = io::Result<Response<Delivery<S::Body>>>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // Taken out meanwhile: one that panics does not go on.
+        let Some((mut request, active)) = self.begun.take() else {
+            return Poll::Ready(Err(io::Error::other("answered already")));
+        };
+        match request.as_mut().poll(cx) {
+            Poll::Ready(response) => Poll::Ready(Ok(response.map(|body| Delivery::new(body, active)))),
+            Poll::Pending => {
+                self.begun = Some((request, active));
+                Poll::Pending
             }
-        })
+        }
+    }
+}
+
+impl<S: Service> Drop for Answering<S> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending.
+        if let (Some((request, _active)), Ok(runtime)) = (self.begun.take(), Handle::try_current()) {
+            self.house.requests.spawn_on(request, &runtime);
+        }
     }
 }
 
@@ -290,7 +319,7 @@ async fn answer<S: Service>(
     broken: Option<super::Refusal>,
     connection: Arc<Connection>,
     house: Arc<House<S>>,
-) -> Result<Response<S::Body>, Infallible> {
+) -> Response<S::Body> {
     let (http1, tls) = (connection.protocol == Protocol::Http1, connection.tls.is_some());
     let (mut response, trusted) = judged(request, broken, connection, &house).await;
     let fields = response.headers_mut();
@@ -302,7 +331,7 @@ async fn answer<S: Service>(
         // What follows a head that cannot be trusted cannot be trusted either.
         fields.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
-    Ok(response)
+    response
 }
 
 /// Whether a request's head could be interpreted.

@@ -9,13 +9,17 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::telemetry::Present;
 
-/// Largest piece handed to the connection at once: what a reader that never reads can make us hold per stream.
-const PIECE: usize = 64 * 1024;
+/// Largest piece handed to the connection at once: what a reader that never reads can make us hold per stream. With a head
+/// or the frame of a chunk around it, it is what the TLS library takes in one go, so that no crumb is written after it.
+const PIECE: usize = 63 * 1024;
+
+/// Smaller pieces wait for those behind them that are there already: each costs a frame and a place in a write.
+const SMALL: usize = 16 * 1024;
 
 /// Never, as an instant of [`Pulse`].
 const NEVER: u64 = u64::MAX;
@@ -98,25 +102,71 @@ impl Drop for Active {
 
 /// A response body being delivered.
 #[derive(Debug)]
-pub(super) struct Delivery<B> {
+pub(super) struct Delivery<B: Body> {
     body: Pin<Box<B>>,
-    /// The rest of a frame that was too large for one piece.
+    /// What has come and is not handed on yet.
     rest: Bytes,
+    /// How it ended, behind the rest.
+    end: Option<Result<(), B::Error>>,
     given: Option<Arc<AtomicU64>>,
     active: Active,
 }
+
+/// The body is in a box, and nothing else is ever pinned.
+impl<B: Body> Unpin for Delivery<B> {}
 
 impl<B: Body<Data = Bytes>> Delivery<B> {
     pub(super) fn new(body: B, active: Active) -> Self {
         let small = body.size_hint().exact().is_some_and(|size| size <= PIECE as u64);
         let given = (!small).then(|| active.0.watch());
-        Self { body: Box::pin(body), rest: Bytes::new(), given, active }
+        Self { body: Box::pin(body), rest: Bytes::new(), end: None, given, active }
     }
 
     fn mark(&self, instant: u64) {
         if let Some(given) = &self.given {
             given.store(instant, Ordering::Release);
         }
+    }
+
+    /// The next bytes; none after the end.
+    fn pull(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if !self.rest.is_empty() {
+            return Poll::Ready(Some(std::mem::take(&mut self.rest)));
+        }
+        if self.end.is_some() {
+            return Poll::Ready(None);
+        }
+        let end = match ready!(self.body.as_mut().poll_frame(cx)) {
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => return Poll::Ready(Some(data)),
+                // HTTP-11: trailers of an answer go no further.
+                Err(_trailers) => Ok(()),
+            },
+            None => Ok(()),
+            Some(Err(error)) => Err(error),
+        };
+        self.end = Some(end);
+        Poll::Ready(None)
+    }
+
+    /// These bytes, with what is there behind them already.
+    fn gather(&mut self, first: Bytes, cx: &mut Context<'_>) -> Bytes {
+        if first.len() >= SMALL || self.is_end_stream() {
+            return first;
+        }
+        let Poll::Ready(Some(second)) = self.pull(cx) else { return first };
+        let mut gathered = BytesMut::with_capacity(PIECE);
+        gathered.extend_from_slice(&first);
+        let mut next = second;
+        while gathered.len() + next.len() <= PIECE {
+            gathered.extend_from_slice(&next);
+            match self.pull(cx) {
+                Poll::Ready(Some(data)) => next = data,
+                Poll::Ready(None) | Poll::Pending => return gathered.freeze(),
+            }
+        }
+        self.rest = next;
+        gathered.freeze()
     }
 }
 
@@ -130,19 +180,13 @@ impl<B: Body<Data = Bytes>> Body for Delivery<B> {
     ) -> Poll<Option<Result<Frame<Bytes>, B::Error>>> {
         let this = &mut *self;
         this.mark(NEVER);
-        let mut data = if this.rest.is_empty() {
-            match ready!(this.body.as_mut().poll_frame(cx)) {
-                None => return Poll::Ready(None),
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => data,
-                    // HTTP-11: trailers of an answer go no further.
-                    Err(_trailers) => return Poll::Ready(None),
-                },
-            }
-        } else {
-            std::mem::take(&mut this.rest)
+        let Some(first) = ready!(this.pull(cx)) else {
+            return Poll::Ready(match this.end.replace(Ok(())) {
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(())) | None => None,
+            });
         };
+        let mut data = this.gather(first, cx);
         if data.len() > PIECE {
             this.rest = data.split_off(PIECE);
         }
@@ -151,7 +195,11 @@ impl<B: Body<Data = Bytes>> Body for Delivery<B> {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        let ended = match &self.end {
+            None => self.body.is_end_stream(),
+            Some(end) => end.is_ok(),
+        };
+        self.rest.is_empty() && ended
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -185,6 +233,48 @@ mod tests {
             assert_eq!(delivery.size_hint().exact(), Some((whole.len() - seen.len()) as u64));
         }
         assert_eq!((sizes, Bytes::from(seen)), (vec![PIECE, PIECE, 7], whole));
+    }
+
+    /// Bytes that are there, in pieces of these sizes, and then an end.
+    struct Pieces(Vec<usize>, Option<&'static str>);
+
+    impl Body for Pieces {
+        type Data = Bytes;
+        type Error = &'static str;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, &'static str>>> {
+            if self.0.is_empty() {
+                return Poll::Ready(self.1.take().map(Err));
+            }
+            Poll::Ready(Some(Ok(Frame::data(Bytes::from(vec![7; self.0.remove(0)])))))
+        }
+    }
+
+    #[tokio::test]
+    async fn small_frames_leave_together() {
+        let table: [(&[usize], Option<&str>, &[usize]); 6] = [
+            (&[1, 2, 3], None, &[6]),
+            (&[1, 2, 3], Some("broken"), &[6]),
+            (&[SMALL, 1, SMALL], None, &[SMALL, 1 + SMALL]),
+            (&[5, PIECE, 5], None, &[5, PIECE, 5]),
+            (&[5, PIECE + 5, 5], None, &[5, PIECE, 10]),
+            (&[PIECE - 1, 1, 1], Some("broken"), &[PIECE - 1, 2]),
+        ];
+        for (given, end, wanted) in table {
+            let active = Pulse::new().begin(Metrics::new().in_flight());
+            let mut delivery = Delivery::new(Pieces(given.to_vec(), end), active);
+            let (mut sizes, mut broken) = (Vec::new(), None);
+            while let Some(frame) = delivery.frame().await {
+                match frame {
+                    Ok(frame) => sizes.push(frame.into_data().unwrap().len()),
+                    Err(error) => broken = Some(error),
+                }
+            }
+            assert_eq!((sizes.as_slice(), broken), (wanted, end), "{given:?}");
+        }
     }
 
     #[tokio::test]

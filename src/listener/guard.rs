@@ -212,24 +212,53 @@ impl<T: AsyncRead + Unpin> AsyncRead for Guard<T> {
     }
 }
 
-impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let this = &mut *self;
-        if let Some(strict) = &mut this.http1
+impl<T> Guard<T> {
+    /// The average of an answer starts with its first byte.
+    fn begin_write(&mut self) {
+        if let Some(strict) = &mut self.http1
             && strict.written_for != strict.framer.heads()
         {
             strict.written_for = strict.framer.heads();
-            this.writing.restart();
+            self.writing.restart();
         }
-        match Pin::new(&mut this.inner).poll_write(cx, bytes) {
+    }
+
+    /// What came of an attempt to write.
+    fn written(&mut self, written: Poll<io::Result<usize>>, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        match written {
             Poll::Ready(Ok(count)) => {
-                this.writing.progressed(count);
-                this.meter.sent(count);
+                self.writing.progressed(count);
+                self.meter.sent(count);
                 Poll::Ready(Ok(count))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => this.writing.waiting(cx).map(Err),
+            Poll::Pending => self.writing.waiting(cx).map(Err),
         }
+    }
+}
+
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Guard<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.begin_write();
+        let written = Pin::new(&mut this.inner).poll_write(cx, bytes);
+        this.written(written, cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        this.begin_write();
+        let written = Pin::new(&mut this.inner).poll_write_vectored(cx, pieces);
+        this.written(written, cx)
+    }
+
+    /// Then hyper hands over head and body as they lie, and copies neither.
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -2,7 +2,8 @@
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,25 +12,29 @@ use http::request::Parts;
 use http::{Request, Response};
 use http_body::Body;
 use hyper::body::Incoming;
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::ListenerError;
 use super::admissible::{Refusal, Rules};
-use super::connection::{self, Connection};
+use super::connection::Connection;
 use super::tls::CertificateStore;
+use super::workers::{Arrived, Worker};
 use crate::config::Limits;
 use crate::telemetry::Metrics;
 
 /// Connections the kernel may keep for us while all ours are taken.
-const BACKLOG: u32 = 1024;
+const BACKLOG: i32 = 1024;
 
-/// What answers requests. Both methods run on a task of their own that a client cannot cancel.
+/// What answers requests. Both methods run to their end whether or not the client stays.
 pub trait Service: Send + Sync + 'static {
     /// The body of its answers.
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>> + Send + 'static;
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send>
+        + Send
+        + 'static;
 
     /// Answers a request whose head is admissible. `now` is the only clock reading for this request.
     fn serve(
@@ -60,6 +65,8 @@ pub struct Options {
     pub tls: Option<Arc<CertificateStore>>,
     /// Where connections are counted.
     pub metrics: Metrics,
+    /// How many threads serve.
+    pub workers: NonZeroUsize,
 }
 
 /// How serving ended.
@@ -71,7 +78,7 @@ pub enum Drained {
     TimedOut,
 }
 
-/// What all connections share.
+/// What all connections of one worker share.
 pub(super) struct House<S> {
     pub(super) service: Arc<S>,
     pub(super) rules: Rules,
@@ -82,20 +89,23 @@ pub(super) struct House<S> {
     pub(super) draining: CancellationToken,
     /// Everything ends now.
     pub(super) closing: CancellationToken,
+    /// Those whose connection has gone.
     pub(super) requests: TaskTracker,
 }
 
-/// Takes the addresses. Call within a runtime.
+/// Takes the addresses.
 ///
 /// # Errors
 /// The first address that cannot be had.
 pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenerError> {
     let one = |address: SocketAddr| -> io::Result<TcpListener> {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for old connections in TIME_WAIT.
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
+        socket.set_reuse_address(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
     };
     addresses
         .iter()
@@ -104,80 +114,102 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenerError>
 }
 
 /// Serves until `shutdown`, then lets requests in flight finish within the drain timeout (HTTP-22).
+///
+/// # Errors
+/// When the threads to serve with cannot be had.
 pub async fn serve<S: Service>(
     listeners: Vec<TcpListener>,
     options: Options,
     service: Arc<S>,
     shutdown: CancellationToken,
-) -> Drained {
-    let house = Arc::new(House {
-        service,
-        rules: options.rules,
-        tls: options.tls,
-        draining: CancellationToken::new(),
-        closing: CancellationToken::new(),
+) -> Result<Drained, ListenerError> {
+    let (draining, closing) = (CancellationToken::new(), CancellationToken::new());
+    // Threads that were started before an error end.
+    let close = closing.clone().drop_guard();
+    let house = || House {
+        service: Arc::clone(&service),
+        rules: options.rules.clone(),
+        tls: options.tls.clone(),
+        // Of its own, so that workers do not meet at one lock.
+        draining: draining.child_token(),
+        closing: closing.child_token(),
         requests: TaskTracker::new(),
-        limits: options.limits,
-        metrics: options.metrics,
-    });
-    house.metrics.connections_limit(house.limits.connections);
-    let room = Arc::new(Semaphore::new(house.limits.connections));
-    let connections = TaskTracker::new();
+        limits: options.limits.clone(),
+        metrics: options.metrics.clone(),
+    };
+    let workers: Vec<_> =
+        (0..options.workers.get()).map(|number| Worker::start(number, house())).collect::<Result<_, _>>()?;
+    let workers = Arc::new(workers);
+    options.metrics.connections_limit(options.limits.connections);
+    let room = Arc::new(Semaphore::new(options.limits.connections));
     let accepting = TaskTracker::new();
-    for listener in listeners {
-        let (house, room, connections) = (Arc::clone(&house), Arc::clone(&room), connections.clone());
-        accepting.spawn(accept(listener, house, room, connections));
+    if let Some(first) = workers.first() {
+        for listener in listeners {
+            let reception = Reception { room: Arc::clone(&room), workers: Arc::clone(&workers) };
+            let accept = reception.accept(listener, options.metrics.clone());
+            let accept = draining.clone().run_until_cancelled_owned(accept);
+            accepting.spawn_on(accept, first.handle());
+        }
     }
     shutdown.cancelled().await;
-    house.draining.cancel();
+    draining.cancel();
     accepting.close();
     accepting.wait().await;
-    connections.close();
-    house.requests.close();
+    workers.iter().for_each(Worker::close);
     let all = async {
-        connections.wait().await;
-        house.requests.wait().await;
+        for worker in workers.iter() {
+            worker.drained().await;
+        }
     };
-    let drained = tokio::time::timeout(house.limits.drain_timeout, all).await;
-    house.closing.cancel();
-    match drained {
-        Ok(()) => Drained::Complete,
-        Err(_elapsed) => {
-            connections.wait().await;
-            Drained::TimedOut
+    let drained = tokio::time::timeout(options.limits.drain_timeout, all).await;
+    drop(close);
+    if drained.is_err() {
+        for worker in workers.iter() {
+            worker.disconnected().await;
+        }
+        return Ok(Drained::TimedOut);
+    }
+    for worker in Arc::into_inner(workers).into_iter().flatten() {
+        worker.ended().await;
+    }
+    Ok(Drained::Complete)
+}
+
+/// Lets clients in.
+struct Reception<S> {
+    room: Arc<Semaphore>,
+    workers: Arc<Vec<Worker<S>>>,
+}
+
+impl<S: Service> Reception<S> {
+    /// Accepts for ever. Runs on a worker: when it is the only one, nothing changes threads.
+    async fn accept(self, listener: TcpListener, metrics: Metrics) {
+        let listener = match tokio::net::TcpListener::from_std(listener) {
+            Ok(listener) => listener,
+            Err(cause) => {
+                tracing::error!(%cause, "cannot accept connections");
+                return;
+            }
+        };
+        loop {
+            // A place first, then a client: over the limit clients wait in the kernel's queue and cost us nothing.
+            let Ok(place) = Arc::clone(&self.room).acquire_owned().await else { return };
+            let (socket, peer) = accepted(&listener, &metrics).await;
+            let fewest = self.workers.iter().enumerate().min_by_key(|(_, worker)| worker.load());
+            match fewest {
+                None => return,
+                Some((0, first)) => first.take(Arrived::Here(socket), peer, place),
+                Some((_, other)) => match socket.into_std() {
+                    Ok(socket) => other.take(Arrived::Elsewhere(socket), peer, place),
+                    Err(cause) => tracing::debug!(%peer, %cause, "connection lost"),
+                },
+            }
         }
     }
 }
 
-async fn accept<S: Service>(
-    listener: TcpListener,
-    house: Arc<House<S>>,
-    room: Arc<Semaphore>,
-    connections: TaskTracker,
-) {
-    loop {
-        // A place first, then a client: over the limit clients wait in the kernel's queue and cost us nothing.
-        let next = async {
-            let place = Arc::clone(&room).acquire_owned().await.ok()?;
-            Some((place, accepted(&listener, &house.metrics).await))
-        };
-        let (place, (socket, peer)) = tokio::select! {
-            next = next => match next {
-                Some(next) => next,
-                None => return,
-            },
-            () = house.draining.cancelled() => return,
-        };
-        let house = Arc::clone(&house);
-        connections.spawn(async move {
-            connection::run(socket, peer, house).await;
-            drop(place);
-        });
-    }
-}
-
 /// The next client. Errors of single clients are theirs; when descriptors run out, waiting is all that helps.
-async fn accepted(listener: &TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
+async fn accepted(listener: &tokio::net::TcpListener, metrics: &Metrics) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,

@@ -7,6 +7,7 @@ mod ocsp;
 mod profiles;
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +37,7 @@ use crate::config::{ClientCertificates, Limits, ServerTls, TlsSuites};
 /// Longest any step may take before a test fails.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Answers with what it saw. `/fhir/wait` answers when told to, `/fhir/big` with much.
+/// Answers with what it saw. `/fhir/wait` answers when told to, `/fhir/thread` with who serves, `/fhir/big` with much.
 struct Double {
     events: mpsc::UnboundedSender<&'static str>,
     go: Notify,
@@ -59,6 +60,7 @@ impl Service for Double {
                 let _sent = self.events.send("done");
                 "waited".to_owned()
             }
+            "/fhir/thread" => std::thread::current().name().unwrap_or_default().to_owned(),
             "/fhir/big" => "x".repeat(16 * 1024 * 1024),
             "/fhir/who" => {
                 let tls = connection.tls.clone();
@@ -130,6 +132,10 @@ struct House {
 
 impl House {
     fn open(limits: Limits, tls: Option<Arc<CertificateStore>>) -> Self {
+        Self::with(limits, tls, NonZeroUsize::new(2).unwrap())
+    }
+
+    fn with(limits: Limits, tls: Option<Arc<CertificateStore>>, workers: NonZeroUsize) -> Self {
         let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let public = Url::parse("https://gw.test/fhir").unwrap();
@@ -137,8 +143,10 @@ impl House {
         let (events, seen) = mpsc::unbounded_channel();
         let service = Arc::new(Double { events, go: Notify::new() });
         let shutdown = CancellationToken::new();
-        let options = Options { rules, limits, tls, metrics: crate::telemetry::Metrics::new() };
-        let ended = tokio::spawn(serve(listeners, options, Arc::clone(&service), shutdown.clone()));
+        let metrics = crate::telemetry::Metrics::new();
+        let options = Options { rules, limits, tls, metrics, workers };
+        let serving = serve(listeners, options, Arc::clone(&service), shutdown.clone());
+        let ended = tokio::spawn(async { serving.await.unwrap() });
         Self { address, service, events: seen, shutdown, ended }
     }
 
@@ -515,6 +523,69 @@ async fn hanging_up_cancels_nothing() {
     drop(stream);
     house.service.go.notify_one();
     assert_eq!(house.event().await, "done");
+}
+
+/// The same when its connection ends without a word, and the drain waits for it.
+#[tokio::test]
+async fn drain_waits_for_requests_without_a_client() {
+    for secure in [false, true] {
+        let papers = Papers::new(&format!("left-{secure}"));
+        let mut house = House::open(limits(), secure.then(|| papers.store()));
+        if secure {
+            let stream = house.tls(papers.client(&["h2"])).await.unwrap();
+            let (mut send, driver) =
+                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+                    .await
+                    .unwrap();
+            let driving = tokio::spawn(driver);
+            let request = Request::get("https://gw.test/fhir/wait").body(Empty::<Bytes>::new()).unwrap();
+            let waiting = tokio::spawn(send.send_request(request));
+            assert_eq!(house.event().await, "begun");
+            waiting.abort();
+            driving.abort();
+        } else {
+            let mut stream = house.plain().await;
+            say(&mut stream, get("/fhir/wait").as_bytes()).await;
+            assert_eq!(house.event().await, "begun");
+            drop(stream);
+        }
+        house.shutdown.cancel();
+        assert!(tokio::time::timeout(SHORT, &mut house.ended).await.is_err(), "ended before the request");
+        house.service.go.notify_one();
+        assert_eq!(house.event().await, "done");
+        let ended = tokio::time::timeout(PATIENCE, house.ended).await.unwrap().unwrap();
+        assert_eq!(ended, Drained::Complete);
+    }
+}
+
+/// Each worker gets its share of connections, all of them serve, and all of them drain.
+#[tokio::test]
+async fn every_worker_serves() {
+    let mut house = House::with(limits(), None, NonZeroUsize::new(3).unwrap());
+    let mut streams = Vec::new();
+    for _ in 0..6 {
+        let mut stream = house.plain().await;
+        say(&mut stream, get("/fhir/thread").as_bytes()).await;
+        let seen = until(&mut stream, "worker-").await;
+        streams.push((stream, seen.split_once("\r\n\r\n").unwrap().1.to_owned()));
+    }
+    let mut named: Vec<_> = streams.iter().map(|(_, named)| named.as_str()).collect();
+    named.sort_unstable();
+    assert_eq!(named, ["worker-0", "worker-0", "worker-1", "worker-1", "worker-2", "worker-2"]);
+    for (stream, _) in &mut streams {
+        say(stream, get("/fhir/wait").as_bytes()).await;
+        assert_eq!(house.event().await, "begun");
+    }
+    house.shutdown.cancel();
+    for _ in &streams {
+        house.service.go.notify_one();
+        assert_eq!(house.event().await, "done");
+    }
+    for (mut stream, _) in streams {
+        assert!(to_end(&mut stream).await.ends_with("waited"));
+    }
+    let ended = tokio::time::timeout(PATIENCE, house.ended).await.unwrap().unwrap();
+    assert_eq!(ended, Drained::Complete);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::fhir::{CompartmentKind, Letter, Parameter, ResourceType};
 use crate::matching::Criterion;
-use crate::policy::rules::{EncounterContext, LinkedPatients, Rules};
+use crate::policy::rules::{EncounterContext, Limit, LinkedPatients, Rules};
 use crate::policy::template;
 use crate::policy::term::{Access, Alternative, Term};
 use crate::scope::{Level, Scope};
@@ -300,6 +300,10 @@ impl<'a> Holder<'a> {
     fn ruled(&self, level: Level, resource: Option<ResourceType>) -> Result<Vec<Term>, Barred> {
         let mut terms = Vec::new();
         let rules = self.rules.limits.iter().filter(|rule| rule.contexts.contains(&level));
+        // Most rules are about other types: that is seen before any claim is looked at.
+        let about =
+            |limit: &Limit| resource.is_none() || limit.resource.is_none() || limit.resource == resource;
+        let rules = rules.filter(|rule| rule.limit.iter().any(about));
         let rules =
             rules.filter(|rule| rule.when.as_ref().is_none_or(|when| when.holds(self.grant.claims())));
         for limit in rules.flat_map(|rule| &rule.limit) {

@@ -9,6 +9,7 @@
 mod context;
 mod export;
 
+use std::borrow::Cow;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -126,13 +127,13 @@ impl Trace {
     /// A part of the request, by a name of this program.
     #[must_use]
     pub fn step(&self, name: &'static str) -> Step {
-        self.child(name, SpanKind::Internal, Vec::new)
+        self.child(|| name.into(), SpanKind::Internal, Vec::new)
     }
 
     /// A call to the backend.
     #[must_use]
     pub fn call(&self, method: &Method, server: &str, kind: &'static str) -> Step {
-        let name = format!("{} backend", known(method));
+        let name = || format!("{} backend", known(method)).into();
         self.child(name, SpanKind::Client, || {
             vec![
                 KeyValue::new("http.request.method", known(method)),
@@ -144,12 +145,12 @@ impl Trace {
 
     fn child(
         &self,
-        name: impl Into<std::borrow::Cow<'static, str>>,
+        name: impl FnOnce() -> Cow<'static, str>,
         kind: SpanKind,
         attributes: impl FnOnce() -> Vec<KeyValue>,
     ) -> Step {
         match &self.span {
-            Some(Step(Some(context))) => child(context, name, kind, attributes()),
+            Some(Step(Some(context))) => child(context, name(), kind, attributes()),
             Some(Step(None)) | None => Step::default(),
         }
     }
@@ -282,7 +283,7 @@ fn end(context: &Context, status: StatusCode, fault: Fault, reason: Option<&'sta
 
 fn child(
     context: &Context,
-    name: impl Into<std::borrow::Cow<'static, str>>,
+    name: impl Into<Cow<'static, str>>,
     kind: SpanKind,
     attributes: Vec<KeyValue>,
 ) -> Step {

@@ -165,7 +165,8 @@ impl Grant {
     #[must_use]
     pub fn token_name(&self) -> Option<String> {
         let digest = self.0.digest.as_ref().filter(|_| self.0.jti.is_none())?;
-        Some(digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect())
+        let digits = digest.iter().take(16).flat_map(|byte| [byte >> 4, byte & 0x0f]);
+        digits.map(|digit| char::from_digit(digit.into(), 16)).collect()
     }
 
     /// Remembers the digest of the token; before anybody else holds the grant.

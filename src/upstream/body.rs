@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Sleep;
 
 use super::UpstreamError;
+use super::pool::Answer;
 
 /// Slower than this on average, a body is given up.
 const BYTES_PER_SECOND: u64 = 128;
@@ -20,14 +20,14 @@ const BYTES_PER_SECOND: u64 = 128;
 /// The body of the backend's answer. It holds its place among the waiting requests until it is read or dropped.
 #[derive(Debug)]
 pub struct UpstreamBody {
-    inner: Incoming,
+    inner: Answer,
     timeout: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     _place: OwnedSemaphorePermit,
 }
 
 impl UpstreamBody {
-    pub(super) fn new(inner: Incoming, timeout: Duration, place: OwnedSemaphorePermit) -> Self {
+    pub(super) fn new(inner: Answer, timeout: Duration, place: OwnedSemaphorePermit) -> Self {
         Self { inner, timeout, timer: None, _place: place }
     }
 }
@@ -74,7 +74,7 @@ fn broken(cause: &hyper::Error) -> UpstreamError {
     } else if cause.is_parse() {
         UpstreamError::Garbage(cause.to_string())
     } else {
-        UpstreamError::Truncated(super::client::chain(cause))
+        UpstreamError::Truncated(super::named::chain(cause))
     }
 }
 

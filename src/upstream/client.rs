@@ -1,19 +1,14 @@
 //! Sends one request, and names what went wrong.
 
-use std::error::Error as StdError;
-use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{Method, Request, Response, Uri};
+use bytes::{Bytes, BytesMut};
+use http::header::HOST;
+use http::uri::{PathAndQuery, Scheme};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::client::legacy::{Client, Error as ClientError};
-use hyper_util::rt::{TokioExecutor, TokioTimer};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -21,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::body::UpstreamBody;
 use super::headers::{Ours, incoming, outgoing};
+use super::pool::Pool;
 use super::{UpstreamError, UpstreamSetup};
 use crate::config::{Backend, CertificateFiles};
 use crate::rewrite::Outbound;
@@ -28,18 +24,12 @@ use crate::rewrite::Outbound;
 /// Longest wait for a connection; a backend in the same network answers in milliseconds.
 const CONNECT: Duration = Duration::from_secs(5);
 
-/// How long an unused connection is kept.
-const IDLE: Duration = Duration::from_secs(30);
-
-/// Bytes of an answer's head.
-const HEAD_BYTES: usize = 64 * 1024;
-
 /// The connection pool to the backend.
 #[derive(Debug, Clone)]
 pub struct Upstream {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    scheme: Scheme,
-    authority: Authority,
+    pool: Arc<Pool>,
+    /// What `Host` says.
+    host: HeaderValue,
     /// The base's path, without a trailing slash.
     base: String,
     timeout: Duration,
@@ -54,7 +44,7 @@ impl Upstream {
     pub fn new(backend: &Backend, requests: usize) -> Result<Self, UpstreamSetup> {
         let unusable = |cause: http::Error| UpstreamSetup::Unusable(cause.to_string());
         let uri: Uri = backend.url.as_str().parse().map_err(|cause| unusable(http::Error::from(cause)))?;
-        let (Some(scheme), Some(authority)) = (uri.scheme().cloned(), uri.authority().cloned()) else {
+        let Some(host) = host(&uri) else {
             return Err(UpstreamSetup::Unusable(format!("`{}` is no absolute URL", backend.url)));
         };
         let mut tcp = HttpConnector::new();
@@ -66,20 +56,11 @@ impl Upstream {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(tcp);
-        let client = Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .http1_max_buf_size(HEAD_BYTES)
-            .http2_max_header_list_size(HEAD_BYTES as u32)
-            .http2_keep_alive_interval(IDLE)
-            .http2_adaptive_window(true)
-            .build(connector);
+        let base = uri.path().trim_end_matches('/').to_owned();
         Ok(Self {
-            client,
-            scheme,
-            authority,
-            base: uri.path().trim_end_matches('/').to_owned(),
+            pool: Pool::new(connector, uri),
+            host,
+            base,
             timeout: backend.timeout,
             places: Arc::new(Semaphore::new(requests)),
         })
@@ -94,78 +75,87 @@ impl Upstream {
         outbound: &Outbound,
         ours: &Ours,
     ) -> Result<Response<UpstreamBody>, UpstreamError> {
-        let wrong = |cause: http::Error| UpstreamError::Target(cause.to_string());
-        let target = outbound.target();
-        let target = if target.starts_with('/') { target.to_owned() } else { format!("/{target}") };
-        let mut request = Request::builder()
-            .method(outbound.method())
-            .uri(target)
-            .body(Full::new(outbound.body().clone()))
-            .map_err(wrong)?;
-        *request.headers_mut() = outgoing(outbound.headers(), ours);
-        let (head, body) = self.send(request).await?.into_parts();
+        let asked = Asked {
+            method: outbound.method(),
+            target: outbound.target(),
+            body: outbound.body(),
+            fields: &|| outgoing(outbound.headers(), ours),
+        };
+        let (head, body) = self.send(&asked).await?.into_parts();
         let mut response = Response::new(body);
         *response.status_mut() = head.status;
         *response.headers_mut() = incoming(&head.headers)?;
         Ok(response)
     }
 
-    /// Sends a request whose URI is a path and query below the backend's base, as in `/Observation?code=x`. A safe
-    /// request is sent once more when the connection ended before a byte of the answer (HTTP-16). Redirects are not
-    /// followed.
+    /// Sends a request. A safe one is sent once more when the connection ended before a byte of the answer (HTTP-16).
+    /// Redirects are not followed.
     ///
     /// # Errors
     /// See [`UpstreamError`]; errors inside the body come from the body.
-    pub(super) async fn send(
-        &self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<UpstreamBody>, UpstreamError> {
+    pub(super) async fn send(&self, asked: &Asked<'_>) -> Result<Response<UpstreamBody>, UpstreamError> {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
-        let (head, body) = request.into_parts();
-        let uri = self.address(&head.uri)?;
-        let again = [Method::GET, Method::HEAD].contains(&head.method);
+        let uri = self.address(asked.target)?;
+        let again = [Method::GET, Method::HEAD].contains(asked.method);
         let attempt = || {
-            let mut request = Request::new(body.clone());
-            *request.method_mut() = head.method.clone();
+            let mut request = Request::new(Full::new(asked.body.clone()));
+            *request.method_mut() = asked.method.clone();
             *request.uri_mut() = uri.clone();
-            *request.headers_mut() = head.headers.clone();
-            self.client.request(request)
+            *request.headers_mut() = (asked.fields)();
+            request.headers_mut().insert(HOST, self.host.clone());
+            self.pool.ask(request)
         };
         let answered = async {
-            match attempt().await.map_err(|cause| named(&cause)) {
-                Err(UpstreamError::Closed(_)) if again => attempt().await.map_err(|cause| named(&cause)),
+            match attempt().await {
+                Err(UpstreamError::Closed(_)) if again => attempt().await,
                 other => other,
             }
         };
-        let response: Response<Incoming> = tokio::time::timeout(self.timeout, answered)
+        let response = tokio::time::timeout(self.timeout, answered)
             .await
             .map_err(|_elapsed| UpstreamError::Timeout)??;
         Ok(response.map(|body| UpstreamBody::new(body, self.timeout, place)))
     }
 
-    fn address(&self, target: &Uri) -> Result<Uri, UpstreamError> {
-        let wrong = |cause: String| UpstreamError::Target(cause);
-        if target.authority().is_some() || target.scheme().is_some() {
-            return Err(wrong("it names a server".to_owned()));
-        }
-        let below = target.path_and_query().map_or("", PathAndQuery::as_str);
+    /// Where a target below the base is at the backend.
+    fn address(&self, target: &str) -> Result<Uri, UpstreamError> {
         // `/` is the base itself; FHIR servers know it without the slash.
-        let below = match below.strip_prefix('/') {
-            Some("") => "",
-            Some(rest) if rest.starts_with('?') => rest,
-            Some(_) => below,
-            None => return Err(wrong("it is no path".to_owned())),
+        let (slash, below) = match target.strip_prefix('/').unwrap_or(target) {
+            "" => ("", ""),
+            below if below.starts_with('?') => ("", below),
+            below => ("/", below),
         };
-        let whole = format!("{}{below}", self.base);
-        let whole = if whole.starts_with('/') { whole } else { format!("/{whole}") };
-        Uri::builder()
-            .scheme(self.scheme.clone())
-            .authority(self.authority.clone())
-            .path_and_query(whole)
-            .build()
-            .map_err(|cause| wrong(cause.to_string()))
+        let root = if self.base.is_empty() && slash.is_empty() { "/" } else { "" };
+        let mut whole = BytesMut::with_capacity(self.base.len() + below.len() + 1);
+        for part in [&self.base, root, slash, below] {
+            whole.extend_from_slice(part.as_bytes());
+        }
+        PathAndQuery::from_maybe_shared(whole.freeze())
+            .map(Uri::from)
+            .map_err(|cause| UpstreamError::Target(cause.to_string()))
     }
+}
+
+/// What is asked of the backend, as often as it must be.
+pub(super) struct Asked<'a> {
+    pub(super) method: &'a Method,
+    /// Path and query below the base, as in `Observation?code=x`; a slash before it means the same.
+    pub(super) target: &'a str,
+    pub(super) body: &'a Bytes,
+    /// Makes the header fields.
+    pub(super) fields: &'a (dyn Fn() -> HeaderMap + Sync),
+}
+
+/// The server that a base names, as `Host` says it.
+fn host(base: &Uri) -> Option<HeaderValue> {
+    let (scheme, authority) = (base.scheme()?, base.authority()?);
+    let usual = if *scheme == Scheme::HTTPS { 443 } else { 80 };
+    let named = match authority.port_u16() {
+        Some(port) if port != usual => format!("{}:{port}", authority.host()),
+        Some(_) | None => authority.host().to_owned(),
+    };
+    HeaderValue::try_from(named).ok()
 }
 
 fn tls(backend: &Backend) -> Result<ClientConfig, UpstreamSetup> {
@@ -204,57 +194,4 @@ fn pair(
 
 fn unfit(files: &CertificateFiles, cause: &dyn std::fmt::Display) -> UpstreamSetup {
     UpstreamSetup::Certificate { path: files.certificate.clone(), cause: cause.to_string() }
-}
-
-fn named(cause: &ClientError) -> UpstreamError {
-    let text = chain(cause);
-    if let Some(io) = find::<std::io::Error>(cause)
-        && io.kind() == ErrorKind::TimedOut
-    {
-        return UpstreamError::Timeout;
-    }
-    if find::<rustls::Error>(cause).is_some() {
-        return UpstreamError::Tls(text);
-    }
-    if cause.is_connect() {
-        return match find::<std::io::Error>(cause) {
-            Some(io) if io.kind() == ErrorKind::ConnectionRefused => UpstreamError::Refused(text),
-            // rustls hands its errors on inside an `InvalidData`.
-            Some(io) if io.kind() == ErrorKind::InvalidData => UpstreamError::Tls(text),
-            _ => UpstreamError::Connect(text),
-        };
-    }
-    match find::<hyper::Error>(cause) {
-        Some(hyper) if hyper.is_timeout() => UpstreamError::Timeout,
-        Some(hyper) if hyper.is_parse() => UpstreamError::Garbage(text),
-        _ => UpstreamError::Closed(text),
-    }
-}
-
-/// An error of a kind in the chain of causes, also inside `io::Error`, which hides what it wraps from `source`.
-fn find<'e, E: StdError + 'static>(cause: &'e (dyn StdError + 'static)) -> Option<&'e E> {
-    let mut next = Some(cause);
-    while let Some(error) = next {
-        if let Some(found) = error.downcast_ref::<E>() {
-            return Some(found);
-        }
-        let wrapped = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
-        next = match wrapped {
-            Some(inner) => Some(inner as &(dyn StdError + 'static)),
-            None => error.source(),
-        };
-    }
-    None
-}
-
-/// The whole chain of causes in one line, for the operator.
-pub(super) fn chain(cause: &(dyn StdError + 'static)) -> String {
-    let mut text = cause.to_string();
-    let mut next = cause.source();
-    while let Some(error) = next {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        next = error.source();
-    }
-    text
 }

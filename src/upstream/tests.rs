@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, Method};
+use http_body_util::BodyExt;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -39,8 +39,12 @@ fn pool(address: SocketAddr) -> Upstream {
     Upstream::new(&backend(&format!("http://{address}/fhir"), None), 10).unwrap()
 }
 
-fn ask(method: Method, target: &str) -> Request<Full<Bytes>> {
-    Request::builder().method(method).uri(target).body(Full::default()).unwrap()
+async fn ask(
+    pool: &Upstream,
+    method: Method,
+    target: &str,
+) -> Result<http::Response<UpstreamBody>, UpstreamError> {
+    pool.send(&client::Asked { method: &method, target, body: &Bytes::new(), fields: &HeaderMap::new }).await
 }
 
 /// What a double does with one request on a connection.
@@ -115,7 +119,7 @@ const OK: &str = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 /// How a whole exchange ended, by name.
 async fn outcome(pool: &Upstream, method: Method) -> String {
     let name = |error: UpstreamError| format!("{error:?}").split('(').next().unwrap_or_default().to_owned();
-    match pool.send(ask(method, "/Patient/1")).await {
+    match ask(pool, method, "/Patient/1").await {
         Err(error) => name(error),
         Ok(response) => match response.into_body().collect().await {
             Ok(body) => String::from_utf8_lossy(&body.to_bytes()).into_owned(),
@@ -202,14 +206,24 @@ async fn targets() {
         ("/", "GET /fhir HTTP/1.1"),
         ("/?_type=Patient", "GET /fhir?_type=Patient HTTP/1.1"),
     ] {
-        pool.send(ask(Method::GET, target)).await.unwrap();
+        ask(&pool, Method::GET, target).await.unwrap();
         let heads = double.heads.lock().unwrap().clone();
         let head = heads.last().unwrap();
         assert!(head.starts_with(line), "{target}: {head}");
         assert!(head.contains(&format!("host: {}", double.address)), "{head}");
     }
-    let foreign = pool.send(ask(Method::GET, "http://evil.test/fhir")).await;
-    assert!(matches!(foreign, Err(UpstreamError::Target(_))));
+    // What names a server is a path like any other.
+    for (target, line) in [
+        ("http://evil.test/fhir", "GET /fhir/http://evil.test/fhir HTTP/1.1"),
+        ("//evil.test/fhir", "GET /fhir//evil.test/fhir HTTP/1.1"),
+        ("@evil.test", "GET /fhir/@evil.test HTTP/1.1"),
+    ] {
+        ask(&pool, Method::GET, target).await.unwrap();
+        let heads = double.heads.lock().unwrap().clone();
+        assert!(heads.last().unwrap().starts_with(line), "{target}: {heads:?}");
+    }
+    let broken = ask(&pool, Method::GET, "/Patient/1 HTTP/1.1\r\nx: y").await;
+    assert!(matches!(broken, Err(UpstreamError::Target(_))));
 }
 
 /// More than allowed do not wait; an answer's body keeps its place until it is dropped.
@@ -217,7 +231,7 @@ async fn targets() {
 async fn overload() {
     let double = Double::play(&[Act::Say(OK)]).await;
     let pool = Upstream::new(&backend(&format!("http://{}/fhir", double.address), None), 1).unwrap();
-    let held = pool.send(ask(Method::GET, "/Patient/1")).await.unwrap();
+    let held = ask(&pool, Method::GET, "/Patient/1").await.unwrap();
     assert_eq!(outcome(&pool, Method::GET).await, "Overloaded");
     drop(held);
     assert_eq!(outcome(&pool, Method::GET).await, "ok");

@@ -1,6 +1,7 @@
 //! Where clients connect.
 
 use std::net::{IpAddr, SocketAddr};
+use std::num::NonZeroUsize;
 
 use ipnet::IpNet;
 
@@ -10,6 +11,9 @@ use crate::config::file;
 use crate::config::settings::{Profile, Server, TrustedProxies};
 
 const LISTEN: &str = "127.0.0.1:8443";
+
+/// More threads than any machine this is built for has cores.
+const WORKERS: usize = 1024;
 
 impl Check<'_> {
     pub(super) fn server(&mut self, server: file::Server, profile: Profile) -> Option<Server> {
@@ -45,7 +49,18 @@ impl Check<'_> {
         };
         let networks = self.networks(server.trusted_proxies.unwrap_or_default());
         let proxies = self.proxies(networks, server.client_certificate_header.as_deref());
-        Some(Server { listen: listen?, public_url: public_url?, tls, proxies })
+        let workers = server.workers.and_then(|written| self.workers(written));
+        Some(Server { listen: listen?, public_url: public_url?, tls, proxies, workers })
+    }
+
+    fn workers(&mut self, written: u64) -> Option<NonZeroUsize> {
+        let workers =
+            usize::try_from(written).ok().filter(|workers| *workers <= WORKERS).and_then(NonZeroUsize::new);
+        if workers.is_none() {
+            let mend = "write how many cores may serve, or leave it out for all";
+            self.wrong("server.workers", format!("between `1` and `{WORKERS}`"), mend);
+        }
+        workers
     }
 
     /// Networks of proxies that are believed (TOK-61).

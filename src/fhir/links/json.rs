@@ -1,5 +1,7 @@
 //! The scan of JSON.
 
+mod skim;
+
 use std::ops::Range;
 
 use super::patients::{Gathered, Id, Role, named};
@@ -192,7 +194,10 @@ impl Scan {
                 }
                 b':' => self.key_next = false,
                 b',' => self.key_next = self.objects & 1 == 1,
-                b'{' => self.open(1)?,
+                b'{' => {
+                    self.open(1)?;
+                    at = self.skim((bytes, at), offset, rule, found)?;
+                }
                 b'[' => self.open(0)?,
                 b'}' => self.close(1)?,
                 b']' => self.close(0)?,

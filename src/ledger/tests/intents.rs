@@ -36,7 +36,7 @@ type Answer = oneshot::Receiver<Result<Told, LedgerError>>;
 
 fn ask(queue: &Queue, job: Job) -> Answer {
     let (done, told) = oneshot::channel();
-    queue.push(Pending { job, done }).unwrap();
+    queue.push(Pending { job, done, desk: None }).unwrap();
     told
 }
 
