@@ -12,12 +12,13 @@
 //! may be there twice, and who asks for one must look at all.
 
 mod json;
+mod lazy;
 mod xml;
 
 use std::borrow::Cow;
 
 use crate::fhir::json::{DEPTH, JsonError};
-use crate::fhir::outline::Format;
+use crate::fhir::outline::{Format, Resource};
 use crate::fhir::xml::XmlError;
 
 /// Why a resource cannot be viewed.
@@ -46,6 +47,8 @@ pub enum ElementError {
 #[derive(Debug, Clone)]
 pub struct Document<'a> {
     nodes: Vec<Node<'a>>,
+    /// Where the members of the root are not read before they are asked for.
+    later: Option<lazy::Members<'a>>,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -70,9 +73,21 @@ impl<'a> Document<'a> {
         }
     }
 
+    /// Views a resource of an outline of `bytes`. It shows what [`read`](Self::read) of the resource's range shows and
+    /// fails where that fails; members of a JSON resource are read when they are asked for.
+    pub fn of(resource: &'a Resource<'a>, bytes: &'a [u8], format: Format) -> Result<Self, ElementError> {
+        let Some(members) = &resource.members else {
+            return Self::read(bytes.get(resource.range.clone()).unwrap_or_default(), format);
+        };
+        let name = Cow::Borrowed(&*resource.resource_type);
+        let root = Node { resource: Some(name.clone()), name, ..Node::default() };
+        Ok(Self { nodes: vec![root], later: Some(lazy::Members::new(members)) })
+    }
+
     /// The resource itself.
     pub fn root(&self) -> Element<'_> {
-        Element { nodes: &self.nodes, at: 0 }
+        let later = self.later.as_ref().map(|members| members as &dyn lazy::Later);
+        Element { nodes: &self.nodes, at: 0, later }
     }
 }
 
@@ -81,6 +96,8 @@ impl<'a> Document<'a> {
 pub struct Element<'d> {
     nodes: &'d [Node<'d>],
     at: u32,
+    /// For a root whose members are read when they are asked for, and which has no other children.
+    later: Option<&'d dyn lazy::Later>,
 }
 
 impl<'d> Element<'d> {
@@ -107,14 +124,29 @@ impl<'d> Element<'d> {
 
     /// All children, those of one name in their order.
     pub fn all(self) -> impl Iterator<Item = Element<'d>> {
-        let follow = move |at: u32| (at != 0).then_some(Element { nodes: self.nodes, at });
+        self.named(|_| true)
+    }
+
+    /// The children whose names begin so, those of one name in their order: a choice element of any type.
+    pub fn starting<'n>(self, start: &'n str) -> impl Iterator<Item = Element<'d>> + use<'d, 'n> {
+        self.named(move |name| name.starts_with(start))
+    }
+
+    fn named<W: Fn(&str) -> bool + Copy>(self, wanted: W) -> impl Iterator<Item = Element<'d>> + use<'d, W> {
+        let read = self.read().filter(move |child| wanted(child.name()));
+        read.chain(self.later.into_iter().flat_map(move |later| lazy::select(later, wanted)))
+    }
+
+    /// The children that are read already.
+    fn read(self) -> impl Iterator<Item = Element<'d>> {
+        let follow = move |at: u32| (at != 0).then_some(Element { nodes: self.nodes, at, later: None });
         let first = self.node().and_then(|node| follow(node.first));
         std::iter::successors(first, move |child| follow(child.node()?.next))
     }
 
     /// The children of this name, in order.
     pub fn children<'n>(self, name: &'n str) -> impl Iterator<Item = Element<'d>> + use<'d, 'n> {
-        self.all().filter(move |child| child.name() == name)
+        self.named(move |found| found == name)
     }
 
     /// The child of this name, if there is exactly one.
@@ -178,20 +210,22 @@ impl<'a> Builder<'a> {
     }
 
     fn children(&self, parent: u32) -> Vec<u32> {
-        let document = Element { nodes: &self.nodes, at: parent };
+        let document = Element { nodes: &self.nodes, at: parent, later: None };
         document.all().map(|child| child.at).collect()
     }
 
     fn done(self) -> Document<'a> {
-        Document { nodes: self.nodes }
+        Document { nodes: self.nodes, later: None }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use proptest::test_runner::TestCaseError;
 
     use super::*;
+    use crate::fhir::outline::{Limits, Outline};
 
     /// The tree as text, children of different names sorted.
     fn shown(element: Element<'_>) -> String {
@@ -278,6 +312,115 @@ mod tests {
         let accepted: Vec<_> =
             table.into_iter().filter(|(format, text)| view(text, *format).is_ok()).collect();
         assert!(accepted.is_empty(), "accepted: {accepted:?}");
+    }
+
+    /// Whether a resource shows the same read at once and read when asked, and what is refused is refused in both ways.
+    fn shows_the_same(text: &str) -> Result<(), TestCaseError> {
+        let outline = Outline::read(text.as_bytes(), Format::Json, Limits::default());
+        let Ok(outline) = outline else { return Ok(()) };
+        let whole = Document::read(text.as_bytes(), Format::Json);
+        let asked = Document::of(&outline.root, text.as_bytes(), Format::Json);
+        let (whole, asked) = match (whole, asked) {
+            (Ok(whole), Ok(asked)) => (whole, asked),
+            (whole, asked) => {
+                prop_assert_eq!(whole.err(), asked.err(), "{}", text);
+                return Ok(());
+            }
+        };
+        let inner = |element: Element<'_>| element.all().map(shown).collect::<Vec<_>>();
+        let names: Vec<_> = whole.root().all().map(Element::name).chain(["", "x"]).collect();
+        for name in names {
+            let of = |document: &Document<'_>| document.root().children(name).map(shown).collect::<Vec<_>>();
+            prop_assert_eq!(of(&whole), of(&asked), "{} of {}", name, text);
+            let start = name.get(..1).unwrap_or_default();
+            let of = |document: &Document<'_>| document.root().starting(start).map(shown).collect::<Vec<_>>();
+            prop_assert_eq!(of(&whole), of(&asked), "{} of {}", start, text);
+            prop_assert_eq!(whole.root().text(name), asked.root().text(name));
+        }
+        prop_assert_eq!(inner(whole.root()), inner(asked.root()), "{}", text);
+        prop_assert_eq!(shown(whole.root()), shown(asked.root()));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_read_when_asked_is_the_same() {
+        let table = [
+            r#"{"resourceType":"A"}"#,
+            r#"{ "a" : [ {"b":[1,null,"x"],"_b":[null,{"id":"i"},null,{"id":"j"}]} ] , "resourceType" : "A" , "id" : "1" }"#,
+            r#"{"_a":[null,{"id":"s"},{"id":"t"}],"resourceType":"A","a":["1"],"ab":2,"_ab":{"id":"u"},"__a":{"id":"v"},"_":{"id":"w"},"":1}"#,
+            r#"{"resourceType":"A","a":[[1]]}"#,
+            r#"{"resourceType":"A","a":{"b":[{"c":[[]]}]}}"#,
+            r#"{"resourceType":"A","contained":[{"resourceType":5}]}"#,
+            r#"{"resourceType":"A","x":{"contained":{"resourceType":null}}}"#,
+            r#"{"resourceType":"A","x":{"resource":{"resource\u0054ype":["B"]}}}"#,
+            r#"{"resourceType":"A","x":{"y":{"resourceType":["B"]}}}"#,
+            r#"{"resourceType":"A","contained":[{"resourceType":"B","id":"\ud83d\ude00\u0000"}]}"#,
+            r#"{"resource\u0054ype":"A","su\u0062ject":{"reference":"Patient/1"}}"#,
+            r#"{"resourceType":"A","subject":{"reference":"a"},"Subject":{"reference":"b"}}"#,
+        ];
+        for text in table {
+            shows_the_same(text).unwrap();
+        }
+    }
+
+    /// Resources with much that is hostile: shadows, arrays in arrays, escaped keys, types that are none.
+    fn resource() -> impl Strategy<Value = String> {
+        let key = prop::sample::select(vec![
+            "a",
+            "_a",
+            "__a",
+            "b",
+            "_b",
+            "ab",
+            "_",
+            "",
+            "id",
+            "contained",
+            "resource",
+            "resourceType",
+            "\\u0061",
+            "_\\u0061",
+            "resource\\u0054ype",
+            "value",
+            "_value",
+            "valueCode",
+        ]);
+        let leaf =
+            prop::sample::select(vec!["null", "1.50", "\"x\"", "\"\\u0041\"", "true", "[]", "{}", " \"A\" "]);
+        let value = leaf.prop_map(str::to_owned).prop_recursive(4, 24, 4, move |inner| {
+            let member = (key.clone(), inner.clone()).prop_map(|(key, value)| format!("\"{key}\" :{value}"));
+            prop_oneof![
+                prop::collection::vec(inner, 0..4).prop_map(|items| format!("[{}]", items.join(" ,"))),
+                prop::collection::vec(member, 0..5).prop_map(|members| format!("{{{}}}", members.join(", "))),
+            ]
+        });
+        let key = prop::sample::select(vec![
+            "a",
+            "_a",
+            "__a",
+            "b",
+            "_b",
+            "ab",
+            "_ab",
+            "",
+            "id",
+            "contained",
+            "\\u0062",
+        ]);
+        let members = prop::collection::vec((key, value), 0..7);
+        (members, any::<prop::sample::Index>()).prop_map(|(members, at)| {
+            let mut all: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+            all.insert(at.index(all.len() + 1), "\"resourceType\": \"A\"".to_owned());
+            format!("{{{}}}", all.join(","))
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn read_when_asked_or_at_once_is_the_same(text in resource()) {
+            shows_the_same(&text)?;
+        }
     }
 
     proptest! {

@@ -158,6 +158,7 @@ pub struct Lexer<'a> {
     stack: Vec<Frame>,
     keys: Vec<SeenKey>,
     depth: usize,
+    unusual: usize,
 }
 
 impl<'a> Lexer<'a> {
@@ -188,8 +189,19 @@ impl<'a> Lexer<'a> {
         Self::over(self.text, offset, self.depth)
     }
 
+    /// A reader of a value that a lexer has passed before.
+    pub(super) fn again(value: &'a str) -> Self {
+        Self::over(value, 0, usize::MAX)
+    }
+
+    /// How often so far something stood there that FHIR never writes, and that the views of elements refuse or read in
+    /// their own way: an array in an array, a `resourceType` that is no string, a key with escapes.
+    pub(super) fn unusual(&self) -> usize {
+        self.unusual
+    }
+
     fn over(text: &'a str, at: usize, depth: usize) -> Self {
-        Self { text, at, expect: Expect::Value, stack: Vec::new(), keys: Vec::new(), depth }
+        Self { text, at, expect: Expect::Value, stack: Vec::new(), keys: Vec::new(), depth, unusual: 0 }
     }
 
     /// The next token; `None` once the document has ended and nothing follows.
@@ -325,6 +337,8 @@ impl<'a> Lexer<'a> {
             return self.fail(JsonErrorKind::TooDeep(self.depth));
         }
         let object = token == Token::ObjectStart;
+        let nested = !object && self.stack.last().is_some_and(|frame| !frame.object);
+        self.unusual += usize::from(nested);
         self.stack.push(Frame { object, keys: self.keys.len(), many: None });
         self.expect = if object { Expect::KeyOrEnd } else { Expect::ValueOrEnd };
         self.at += 1;
@@ -378,6 +392,11 @@ impl<'a> Lexer<'a> {
             Some(b':') => self.at += 1,
             Some(_) => return self.fail(JsonErrorKind::Unexpected("`:`")),
             None => return self.fail(JsonErrorKind::UnexpectedEnd),
+        }
+        let names_type = || self.text.get(lexeme.range.clone()) == Some("\"resourceType\"");
+        if escaped || names_type() {
+            self.whitespace();
+            self.unusual += usize::from(escaped || self.peek() != Some(b'"'));
         }
         self.expect = Expect::Value;
         Ok(lexeme)

@@ -130,6 +130,9 @@ pub struct Resource<'a> {
     pub member: Range<usize>,
     /// The types of the contained resources, in order.
     pub contained: Vec<Cow<'a, str>>,
+    /// JSON, for what is no container and written as FHIR writes: its members without `resourceType`, in order, so
+    /// that a view of its elements need not read it again.
+    pub members: Option<Vec<Member<'a>>>,
     /// What is inside.
     pub kind: Kind<'a>,
 }
@@ -159,6 +162,15 @@ impl<'a> Resource<'a> {
             Kind::Other => {}
         }
     }
+}
+
+/// A member of a resource's object. Only an outline makes one, of bytes that it has passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Member<'a> {
+    /// Its name, which is written without escapes.
+    pub(super) name: &'a str,
+    /// Its value as it stands.
+    pub(super) value: &'a str,
 }
 
 /// Which containers are opened.

@@ -183,11 +183,11 @@ impl Step {
 
     /// Where the step leads from one item.
     fn follow<'d>(&self, from: Item<'d>, scene: Scene<'d, '_>, to: &mut Vec<Item<'d>>) {
-        let children = || from.element.all();
+        let children = |name| from.element.starting(name);
         let item = |element| Item { element, datatype: None, ..from };
         match *self {
             Self::Child(name) => to.extend(from.element.children(name).map(item)),
-            Self::Choice(name) => to.extend(children().filter_map(|child| {
+            Self::Choice(name) => to.extend(children(name).filter_map(|child| {
                 let rest = child.name().strip_prefix(name)?;
                 let datatype = DATATYPES.iter().find(|datatype| **datatype == rest);
                 (rest.is_empty() || datatype.is_some())
@@ -201,7 +201,7 @@ impl Step {
                 Some(found) => to.extend((found.as_str() == name).then_some(from)),
                 None => to.push(Item { certainty: Certainty::Doubtful, ..from }),
             },
-            Self::Typed(name, datatype) => to.extend(children().filter_map(|child| {
+            Self::Typed(name, datatype) => to.extend(children(name).filter_map(|child| {
                 let rest = child.name().strip_prefix(name)?;
                 let found = if is_suffix(rest, datatype) { Some(datatype) } else { narrower(rest, datatype) };
                 Some(Item { datatype: Some(found?), ..item(child) })

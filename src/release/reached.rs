@@ -41,8 +41,8 @@ fn verdict(resource: &Resource<'_>, by: By, case: Case<'_>) -> Verdict {
     }
 }
 
-fn tree<'c>(resource: &Resource<'_>, case: Case<'c>) -> Option<Tree<'c>> {
-    Tree::read(case.bytes(resource), case.format).ok()
+fn tree<'r>(resource: &'r Resource<'_>, case: Case<'r>) -> Option<Tree<'r>> {
+    Tree::of(resource, case.body, case.format).ok()
 }
 
 fn scene(case: Case<'_>) -> Scene<'_> {

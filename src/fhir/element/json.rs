@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::{Builder, Document, ElementError};
+use super::{Builder, Document, ElementError, Node};
 use crate::fhir::json::{JsonError, JsonErrorKind, Lexeme, Lexer, Token};
 
 pub(super) fn read(bytes: &[u8], depth: usize) -> Result<Document<'_>, ElementError> {
@@ -22,6 +22,29 @@ pub(super) fn read(bytes: &[u8], depth: usize) -> Result<Document<'_>, ElementEr
         _ => return shape(&begun, "a resource with `resourceType`"),
     }
     Ok(reader.builder.done())
+}
+
+/// Reads one member and the one with an underscore before the same name, each perhaps not there, as children of a nameless
+/// node; says how many elements the first one gives.
+pub(super) fn group<'a>(
+    name: &'a str,
+    own: Option<&'a str>,
+    shadow: Option<&'a str>,
+) -> Result<(Vec<Node<'a>>, usize), ElementError> {
+    let mut reader = Reader { lexer: Lexer::again(own.unwrap_or_default()), builder: Builder::default() };
+    let root = reader.builder.add(Cow::Borrowed(""))?;
+    let (mut children, mut shadows) = (Vec::new(), Vec::new());
+    if own.is_some() {
+        reader.member(Cow::Borrowed(name), &mut children)?;
+    }
+    let count = children.len();
+    if let Some(value) = shadow {
+        reader.lexer = Lexer::again(value);
+        reader.member(Cow::Borrowed(name), &mut shadows)?;
+    }
+    reader.cast(vec![(Cow::Borrowed(name), shadows)], &mut children);
+    reader.builder.adopt(root, &children);
+    Ok((reader.builder.nodes, count))
 }
 
 struct Reader<'a> {
@@ -129,7 +152,7 @@ impl<'a> Reader<'a> {
     /// Gives the content of each `_name`, item by item, to the elements called
     /// `name`. One look at the children serves all: an object may have many of both.
     fn cast(&mut self, shadows: Vec<(Cow<'a, str>, Vec<u32>)>, children: &mut Vec<u32>) {
-        if shadows.is_empty() {
+        if shadows.iter().all(|(_, nodes)| nodes.is_empty()) {
             return;
         }
         let mut named: HashMap<Cow<'a, str>, Vec<u32>> = HashMap::new();

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::ops::Range;
 
 use super::{
-    Allowance, Bundle, Entry, EntryRequest, EntryResponse, Kind, Limits, Link, OutlineError, Resource, Text,
-    Total, is_type_name,
+    Allowance, Bundle, Entry, EntryRequest, EntryResponse, Kind, Limits, Link, Member, OutlineError,
+    Resource, Text, Total, is_type_name,
 };
 use crate::fhir::json::{JsonError, JsonErrorKind, Lexeme, Lexer, Token};
 
@@ -19,6 +19,9 @@ pub(super) fn read(bytes: &[u8], limits: Limits) -> Result<Resource<'_>, Outline
         Some(more) => shape(&more, "nothing after the resource"),
     }
 }
+
+/// As many members as most resources have at most.
+const MEMBERS: usize = 16;
 
 struct Reader<'a> {
     lexer: Lexer<'a>,
@@ -120,7 +123,9 @@ impl<'a> Reader<'a> {
         let (mut id, mut contained) = (None, Vec::new());
         let (mut bundle, mut held) = (Bundle::default(), Vec::new());
         let mut tail = begun.range.end;
+        let (unusual, mut members) = (self.lexer.unusual(), Vec::with_capacity(MEMBERS));
         while let Some((key, name)) = self.key()? {
+            let from = self.lexer.position();
             tail = match (container, &*name) {
                 (_, "id") => {
                     let text = self.string(&key)?;
@@ -133,6 +138,9 @@ impl<'a> Reader<'a> {
                 (Container::Parameters, "parameter") => self.parameters(&mut held, nesting)?,
                 (Container::Parameters | Container::Neither, _) => self.skip()?,
             };
+            if container == Container::Neither {
+                members.extend(self.member(name, from..tail));
+            }
         }
         bundle.tail = tail;
         let kind = match container {
@@ -141,14 +149,23 @@ impl<'a> Reader<'a> {
             Container::Neither => Kind::Other,
         };
         let end = self.lexer.position();
+        let plain = container == Container::Neither && self.lexer.unusual() == unusual;
         Ok(Resource {
             resource_type,
             id,
             range: begun.range.start..end,
             member: member..end,
             contained,
+            members: plain.then_some(members),
             kind,
         })
+    }
+
+    /// A member as a view of elements reads it. A name with escapes has none, and is unusual to the lexer.
+    fn member(&self, name: Cow<'a, str>, value: Range<usize>) -> Option<Member<'a>> {
+        let Cow::Borrowed(name) = name else { return None };
+        let value = self.lexer.source().get(value)?;
+        (name != "resourceType").then_some(Member { name, value })
     }
 
     /// Reads the value of a member that holds a resource.

@@ -133,6 +133,7 @@ impl<'a> Reader<'a> {
             member: member..range.end,
             range,
             contained,
+            members: None,
             kind,
         })
     }
