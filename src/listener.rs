@@ -18,7 +18,7 @@ mod serve;
 mod tls;
 mod workers;
 
-pub use admissible::{Over, Protocol, Refusal, Rules, admissible};
+pub use admissible::{Bounds, Over, Protocol, Refusal, Rules, admissible};
 pub use connection::{Connection, TlsSession};
 pub use serve::{Drained, Options, Service, bind, serve};
 pub use tls::{CertificateStore, Ends};
