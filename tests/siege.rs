@@ -28,3 +28,13 @@ mod slow;
 mod support;
 #[path = "siege/wire.rs"]
 mod wire;
+#[path = "siege/soak.rs"]
+mod soak;
+#[path = "siege/overload.rs"]
+mod overload;
+#[path = "siege/operations.rs"]
+mod operations;
+#[path = "siege/faults.rs"]
+mod faults;
+#[path = "siege/breaker.rs"]
+mod breaker;

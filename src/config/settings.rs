@@ -380,6 +380,10 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Requests waiting for the backend at once.
     pub backend_requests: usize,
+    /// Failures in a row after which the backend is left alone; none: it never is.
+    pub backend_failures: u32,
+    /// For how long it is left alone.
+    pub backend_pause: Duration,
 }
 
 /// A request rate: so many a second, and so many at once.

@@ -34,6 +34,10 @@ const STREAMS: u32 = 100;
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
 
+/// A client that has just come is about to ask: when serving ends, it has so long to do so. Without that a request on a new
+/// connection would be lost with each restart.
+const FIRST: Duration = Duration::from_secs(1);
+
 /// A year (RFC 6797 §6.1). Other names below this one are their owners' business.
 const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
 
@@ -118,7 +122,8 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(&current.config)).accept(socket);
     let done = tokio::select! {
         done = tokio::time::timeout(house.limits.header_timeout, handshake) => done,
-        () = house.draining.cancelled() => return,
+        () = async { house.draining.cancelled().await; tokio::time::sleep(FIRST).await } => return,
+        () = house.closing.cancelled() => return,
     };
     let stream = match done {
         Ok(Ok(stream)) => stream,
@@ -173,6 +178,16 @@ where
     tokio::select! {
         ended = serving.as_mut() => return log_end(ended),
         () = house.draining.cancelled() => {}
+        () = house.closing.cancelled() => return,
+    }
+    let asked = async {
+        while pulse.is_new() {
+            tokio::time::sleep(FIRST / 50).await;
+        }
+    };
+    tokio::select! {
+        ended = serving.as_mut() => return log_end(ended),
+        _either = tokio::time::timeout(FIRST, asked) => {}
         () = house.closing.cancelled() => return,
     }
     if pulse.is_quiet() {

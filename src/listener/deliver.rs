@@ -75,6 +75,11 @@ impl Pulse {
             && self.now().saturating_sub(self.quiet_since.load(Ordering::Acquire)) >= millis(idle)
     }
 
+    /// Whether no request has come yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_quiet() && self.quiet_since.load(Ordering::Acquire) == 0
+    }
+
     /// For how long no request has been in flight; absent while one is.
     pub(super) fn quiet_for(&self) -> Option<Duration> {
         let since = || self.now().saturating_sub(self.quiet_since.load(Ordering::Acquire));
@@ -135,7 +140,7 @@ pub(super) struct Active(Arc<Pulse>, #[expect(dead_code, reason = "it counts unt
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.quiet_since.store(self.0.now(), Ordering::Release);
+        self.0.quiet_since.store(self.0.now().max(1), Ordering::Release);
         self.0.active.fetch_sub(1, Ordering::AcqRel);
     }
 }

@@ -37,7 +37,7 @@ pub fn unescaped(text: &str) -> Vec<u8> {
 }
 
 /// The classes that are shown here. All of `h1-framing` and `h2-frames` are run, row by row.
-const CLASSES: [&str; 1] = ["tls"];
+const CLASSES: [&str; 3] = ["dos", "tls", "fault"];
 
 /// Row, file and function that shows it.
 const SHOWN: &[(&str, &str, &str)] = &[
@@ -48,11 +48,38 @@ const SHOWN: &[(&str, &str, &str)] = &[
     ("DOS-008", "tests/siege/slow.rs", "slow_heads"),
     ("DOS-009", "tests/siege/slow.rs", "slow_bodies"),
     ("DOS-010", "tests/siege/slow.rs", "slow_readers"),
+    ("DOS-013", "tests/siege/overload.rs", "idle_connections"),
+    ("DOS-014", "tests/siege/overload.rs", "no_descriptors_left"),
+    ("DOS-016", "tests/siege/overload.rs", "key_updates"),
+    ("DOS-017", "tests/siege/overload.rs", "large_answers"),
+    ("DOS-018", "tests/siege/overload.rs", "large_answers"),
+    ("DOS-022", "tests/siege/overload.rs", "the_backend_is_full"),
+    ("DOS-023", "tests/siege/overload.rs", "junk"),
+    ("DOS-024", "tests/siege/overload.rs", "junk"),
+    ("DOS-025", "tests/siege/overload.rs", "handshakes"),
+    ("FLT-003", "tests/siege/overload.rs", "the_backend_is_full"),
+    ("FLT-004", "tests/journeys/backend.rs", "broken_bodies"),
+    ("FLT-005", "src/upstream/tests.rs", "misbehaving_backends"),
+    ("FLT-006", "src/upstream/tests.rs", "misbehaving_backends"),
+    ("FLT-007", "tests/journeys/backend.rs", "broken_bodies"),
+    ("FLT-009", "tests/journeys/settings.rs", "reload_without_authorization_server"),
     ("FLT-011", "tests/journeys/together.rs", "without_redis_no_proof_passes"),
     ("FLT-013", "tests/disk.rs", "a_disk_that_becomes_read_only"),
     ("FLT-015", "tests/crash.rs", "a_hundred_kills_lose_nothing"),
     ("FLT-016", "tests/journeys/sinks.rs", "a_repository_comes_and_goes"),
+    ("FLT-017", "tests/siege/faults.rs", "a_repository_that_never_answers"),
     ("FLT-018", "tests/audit.rs", "verification"),
+    ("FLT-019", "tests/siege/operations.rs", "stopped_under_load"),
+    ("FLT-020", "tests/siege/operations.rs", "stopped_twice"),
+    ("FLT-021", "tests/journeys/settings.rs", "reload"),
+    ("FLT-022", "tests/journeys/settings.rs", "reload"),
+    ("FLT-023", "tests/siege/operations.rs", "a_hundred_reloads"),
+    ("FLT-024", "tests/tls/rotation.rs", "rotation_under_load"),
+    ("FLT-028", "tests/siege/overload.rs", "large_answers"),
+    ("FLT-032", "src/upstream/tests.rs", "tls"),
+    ("FLT-033", "tests/siege/breaker.rs", "a_backend_that_is_away"),
+    ("FLT-038", "src/telemetry/log/lines.rs", "a_full_queue_drops_what_matters_least"),
+    ("FLT-040", "tests/siege/soak.rs", "soak"),
     ("TLS-001", "tests/tls/raw.rs", "hostile_bytes"),
     ("TLS-002", "tests/tls/raw.rs", "hostile_bytes"),
     ("TLS-004", "tests/tls/raw.rs", "names"),

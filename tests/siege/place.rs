@@ -54,6 +54,51 @@ pub async fn serves(house: &House, after: &str) {
     );
 }
 
+/// Sends many requests that nobody writes down: the house's client looks at each again when the house closes.
+pub struct Crowd {
+    http: reqwest::Client,
+    base: String,
+}
+
+/// A request of a crowd.
+#[derive(Clone, Copy)]
+pub struct Asked<'a> {
+    pub method: &'a str,
+    pub target: &'a str,
+    pub token: &'a str,
+    pub id: &'a str,
+    pub body: &'a str,
+}
+
+impl Crowd {
+    pub fn of(house: &House) -> Self {
+        let base = house.client.base();
+        Self {
+            http: crate::support::Client::transport(base, house.address, house.gateway.certificate(), None),
+            base: base.to_owned(),
+        }
+    }
+
+    /// The status and the body of an answer that came whole; what went wrong with one that did not.
+    pub async fn ask(&self, asked: Asked<'_>) -> Result<(u16, String), String> {
+        let method = http::Method::from_bytes(asked.method.as_bytes()).expect("a method");
+        let mut request = self.http.request(method, format!("{}/{}", self.base, asked.target));
+        if !asked.token.is_empty() {
+            request = request.bearer_auth(asked.token);
+        }
+        if !asked.id.is_empty() {
+            request = request.header("x-request-id", asked.id);
+        }
+        if !asked.body.is_empty() {
+            request = request.header("content-type", "application/fhir+json").body(asked.body.to_owned());
+        }
+        let told = |error: reqwest::Error| format!("{error:?}");
+        let answer = request.send().await.map_err(told)?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.text().await.map_err(told)?))
+    }
+}
+
 /// Waits until this holds.
 pub async fn until(what: &str, mut holds: impl FnMut() -> bool) {
     let begun = Instant::now();
