@@ -64,6 +64,14 @@ pub enum ListenerError {
         /// What is wrong with it.
         cause: String,
     },
+    /// A socket that is handed over cannot be used.
+    #[error("socket {number} of `LISTEN_FDS`: {cause}; name its address in `server.listen`")]
+    HandedOver {
+        /// Which one, from 0.
+        number: usize,
+        /// What is wrong with it.
+        cause: std::io::Error,
+    },
     /// The private key cannot be read.
     #[error("`server.tls.key` is `{path}`: {cause}; expected a PEM private key (PKCS#8, PKCS#1 or SEC1)")]
     Key {

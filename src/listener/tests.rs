@@ -118,6 +118,8 @@ fn limits() -> Limits {
         requests_per_client: None,
         drain_timeout: PATIENCE,
         backend_requests: 10,
+        backend_failures: 0,
+        backend_pause: Duration::ZERO,
     }
 }
 
