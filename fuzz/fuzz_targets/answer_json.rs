@@ -16,14 +16,15 @@ const ASKED: [&str; 6] = [
     "Observation?code=x&_include=Observation:subject",
 ];
 
-/// Names of all resources in a value, wherever a reader could find one.
+/// Names of all resources in a value, wherever a reader could find one. What stands in an Observation is a part of it, as `contained` is.
 fn named<'v>(value: &'v Value, found: &mut Vec<&'v str>) {
     match value {
         Value::Object(members) => {
-            if let Some(Value::String(name)) = members.get("resourceType") {
-                found.push(name);
+            let name = members.get("resourceType").and_then(Value::as_str);
+            found.extend(name);
+            if name != Some("Observation") {
+                members.values().for_each(|inner| named(inner, found));
             }
-            members.values().for_each(|inner| named(inner, found));
         }
         Value::Array(items) => items.iter().for_each(|inner| named(inner, found)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}

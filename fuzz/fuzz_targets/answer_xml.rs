@@ -24,9 +24,9 @@ fn elements(body: &[u8]) -> Result<Vec<String>, quick_xml::Error> {
         match reader.read_event()? {
             Event::Start(tag) => {
                 depth += 1;
-                names.push(String::from_utf8_lossy(tag.name().as_ref()).into_owned());
+                names.push(tag.name().as_ref().to_owned());
             }
-            Event::Empty(tag) => names.push(String::from_utf8_lossy(tag.name().as_ref()).into_owned()),
+            Event::Empty(tag) => names.push(tag.name().as_ref().to_owned()),
             Event::End(_) => depth -= 1,
             Event::DocType(_) => panic!("a document type"),
             Event::Eof => {

@@ -1,5 +1,5 @@
-//! Addresses in a body, rewritten as it streams: in one piece or in many, the outcome is the same, and `serde_json` finds the same
-//! document with other addresses. Input: a byte that cuts, a byte that chooses the format, then the body.
+//! Addresses in a body, rewritten as it streams: of a document the outcome is the same in one piece and in many, and `serde_json`
+//! finds the same with other addresses. What is no JSON may be read in more than one way; then only nothing may go wrong. Input: a byte that cuts, a byte that chooses the format, then the body.
 #![no_main]
 
 use std::sync::Arc;
@@ -45,13 +45,15 @@ fuzz_target!(|data: &[u8]| {
     let whole = rewritten(body, format, body.len().max(1));
     let pieces = rewritten(body, format, usize::from(*size).max(1));
     let bytewise = rewritten(body, format, 1);
+    if format == Format::Xml {
+        assert_eq!(whole, pieces, "in pieces of {size}");
+        assert_eq!(whole, bytewise, "byte by byte");
+        return;
+    }
+    let Ok(before) = serde_json::from_slice::<Value>(body) else { return };
     assert_eq!(whole, pieces, "in pieces of {size}");
     assert_eq!(whole, bytewise, "byte by byte");
     let Some((out, _)) = whole else { return };
-    if format == Format::Json
-        && let Ok(before) = serde_json::from_slice::<Value>(body)
-    {
-        let after: Value = serde_json::from_slice(&out).expect("still JSON");
-        assert!(alike(&before, &after));
-    }
+    let after: Value = serde_json::from_slice(&out).expect("still JSON");
+    assert!(alike(&before, &after));
 });
