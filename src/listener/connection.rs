@@ -116,8 +116,10 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     };
     let current = store.current();
     let handshake = tokio_rustls::TlsAcceptor::from(Arc::clone(&current.config)).accept(socket);
+    // In a box, as what follows: a connection holds no room for what it does not do.
+    let handshake = Box::pin(tokio::time::timeout(house.limits.header_timeout, handshake));
     let done = tokio::select! {
-        done = tokio::time::timeout(house.limits.header_timeout, handshake) => done,
+        done = handshake => done,
         () = house.draining.cancelled() => return,
     };
     let stream = match done {
