@@ -9,8 +9,8 @@ use pforte::fhir::links::Rewriter;
 use pforte::fhir::{FhirVersion, Format, OperationTable, Target};
 use pforte::gateway::{Passage, Question, Route, Step, is_uri};
 use pforte::policy::{
-    CompartmentSearch, EncounterContext, Facts, LinkedPatients, Malformed, PatientRules, Rules, SealKey, Unmatched,
-    UpdateCreates,
+    CompartmentSearch, EncounterContext, Facts, LinkedPatients, Malformed, PatientRules, Rules, SealKey,
+    Unmatched, UpdateCreates,
 };
 use pforte::release::{self, Answer, Credentials, Opening};
 use pforte::scope::Reader;
@@ -69,7 +69,12 @@ pub fn fields(format: Format) -> HeaderMap {
 }
 
 /// What leaves for a request whose decision needs nothing of the backend.
-pub fn passed(method: &Method, target: &str, (format, body): (Format, &[u8]), caller: &Caller) -> Option<Passage> {
+pub fn passed(
+    method: &Method,
+    target: &str,
+    (format, body): (Format, &[u8]),
+    caller: &Caller,
+) -> Option<Passage> {
     let route = &*ROUTE;
     let target = Target::relative(target).ok()?;
     let question = route.ask_target(method, target, &fields(format)).ok()?;

@@ -39,19 +39,24 @@ fuzz_target!(|data: &[u8]| {
     let Some((choice, body)) = data.split_first() else { return };
     let target = ASKED[usize::from(*choice) % ASKED.len()];
     for scope in ["system/Observation.rs", "patient/Observation.rs"] {
-        let Some(passage) = passed(&http::Method::GET, target, (Format::Json, b""), &caller(scope)) else { continue };
+        let Some(passage) = passed(&http::Method::GET, target, (Format::Json, b""), &caller(scope)) else {
+            continue;
+        };
         let Some((out, held)) = shown(&passage, Format::Json, body) else { continue };
         if !held {
             continue;
         }
-        let out: Value = serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: shown of {target}"));
+        let out: Value =
+            serde_json::from_slice(&out).unwrap_or_else(|error| panic!("{error}: shown of {target}"));
         // What was shown could be read by another reader as well.
-        let came: Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: taken of {target}"));
+        let came: Value =
+            serde_json::from_slice(body).unwrap_or_else(|error| panic!("{error}: taken of {target}"));
         let mut names = Vec::new();
         named(&out, &mut names);
         let listed = out["resourceType"] == "Bundle";
         for (at, name) in names.iter().enumerate() {
-            let carrier = matches!(*name, "OperationOutcome" | "Parameters") || (listed && at == 0 && *name == "Bundle");
+            let carrier = matches!(*name, "OperationOutcome" | "Parameters")
+                || (listed && at == 0 && *name == "Bundle");
             assert!(carrier || *name == "Observation", "{name} under {scope} at {target}");
         }
         // Resources are never written anew: each was there as it is, but for addresses.

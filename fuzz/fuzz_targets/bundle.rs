@@ -8,8 +8,12 @@ use pforte::fhir::Format;
 use pforte_fuzz::{caller, passed};
 use serde_json::Value;
 
-const SCOPES: [&str; 4] =
-    ["system/Observation.rs", "system/*.cruds", "patient/Observation.cruds", "system/Observation.cuds user/Patient.r"];
+const SCOPES: [&str; 4] = [
+    "system/Observation.rs",
+    "system/*.cruds",
+    "patient/Observation.cruds",
+    "system/Observation.cuds user/Patient.r",
+];
 
 fn entries(bundle: &Value) -> Vec<&Value> {
     bundle.get("entry").and_then(Value::as_array).into_iter().flatten().collect()
@@ -34,6 +38,9 @@ fuzz_target!(|data: &[u8]| {
         let method = entry["request"]["method"].as_str().expect("a method");
         let url = entry["request"]["url"].as_str().expect("an address");
         assert!(scope.contains('u') || matches!(method, "GET" | "HEAD"), "{method} {url} under {scope}");
-        assert!(scope.contains("*.") || !url.trim_start_matches('/').starts_with("Condition"), "{method} {url} under {scope}");
+        assert!(
+            scope.contains("*.") || !url.trim_start_matches('/').starts_with("Condition"),
+            "{method} {url} under {scope}"
+        );
     }
 });

@@ -29,7 +29,8 @@ fn alike(before: &Value, after: &Value) -> bool {
     match (before, after) {
         (Value::String(before), Value::String(after)) => before == after || after.starts_with(PUBLIC),
         (Value::Array(before), Value::Array(after)) => {
-            before.len() == after.len() && before.iter().zip(after).all(|(before, after)| alike(before, after))
+            before.len() == after.len()
+                && before.iter().zip(after).all(|(before, after)| alike(before, after))
         }
         (Value::Object(before), Value::Object(after)) => {
             before.len() == after.len()

@@ -22,7 +22,9 @@ fuzz_target!(|data: &[u8]| {
         same(stored.as_bytes(), &made);
     }
     for format in [Format::Json, Format::Xml] {
-        let Ok(document) = Document::read(Bytes::copy_from_slice(change), format, Limits::default()) else { continue };
+        let Ok(document) = Document::read(Bytes::copy_from_slice(change), format, Limits::default()) else {
+            continue;
+        };
         if let Ok(made) = patch::fhirpath(stored.as_bytes(), &document, FhirVersion::R4) {
             same(stored.as_bytes(), &made);
         }

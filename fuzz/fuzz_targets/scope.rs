@@ -2,10 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use pforte::fhir::Format;
 use pforte::fhir::Letter;
 use pforte::scope::{Scope, ScopeSet};
 use pforte_fuzz::{READER, caller, passed};
-use pforte::fhir::Format;
 
 const LETTERS: [(char, Letter); 5] = [
     ('c', Letter::Create),
@@ -24,7 +24,10 @@ fuzz_target!(|data: &[u8]| {
         assert!(matches!(level, "patient" | "user" | "system"), "{written}");
         let (head, _) = rest.split_once('?').unwrap_or((rest, ""));
         let (resource, letters) = head.split_once('.').expect("a suffix");
-        assert_eq!(scope.resource().map(|known| known.as_str().to_owned()), (resource != "*").then(|| resource.to_owned()));
+        assert_eq!(
+            scope.resource().map(|known| known.as_str().to_owned()),
+            (resource != "*").then(|| resource.to_owned())
+        );
         for (letter, meant) in LETTERS {
             let said = match letters {
                 "read" => "rs".contains(letter),
@@ -35,7 +38,9 @@ fuzz_target!(|data: &[u8]| {
             assert_eq!(scope.letters().has(meant), said, "{written}: {letter}");
         }
         // Read again, it is the same.
-        assert!(matches!(Scope::parse(scope.written(), READER), Some(Ok(again)) if again.letters() == scope.letters()));
+        assert!(
+            matches!(Scope::parse(scope.written(), READER), Some(Ok(again)) if again.letters() == scope.letters())
+        );
     }
     let set = ScopeSet::parse(text.split(' '), READER);
     assert!(set.granted().len() <= text.split(' ').count());

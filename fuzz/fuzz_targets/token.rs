@@ -40,7 +40,12 @@ fuzz_target!(|data: &[u8]| {
         Ok(Presented::Dpop { token, proof }) => {
             looked_at(&token);
             let now = jiff::Timestamp::from_second(1_800_000_000).expect("an instant");
-            let sent = Sent { method: &Method::GET, url: "https://gw.test/fhir/Observation", now, window: Duration::from_secs(60) };
+            let sent = Sent {
+                method: &Method::GET,
+                url: "https://gw.test/fhir/Observation",
+                now,
+                window: Duration::from_secs(60),
+            };
             assert!(proof.check(&token, &sent).is_err());
         }
         Ok(Presented::None) => panic!("there is a field"),
