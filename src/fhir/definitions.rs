@@ -67,10 +67,7 @@ impl FhirVersion {
     /// neither modifier nor chain. None also when the type is not one of this version.
     pub fn search_parameter(self, ty: ResourceType, code: &str) -> Option<&'static SearchParameter> {
         let row = self.row(ty.as_str())?;
-        self.tables().layers(row).into_iter().find_map(|layer| {
-            let at = layer.binary_search_by(|parameter| parameter.code.cmp(code)).ok()?;
-            layer.get(at)
-        })
+        self.tables().layers(row).into_iter().find_map(|layer| named(layer, code, |parameter| parameter.code))
     }
 
     /// Every parameter that [`search_parameter`](Self::search_parameter) finds for a type: its own first, then the
@@ -113,7 +110,7 @@ impl FhirVersion {
     /// more often for text than for URIs (`name`, `type`, `message`, …) are not in the list; for the others the caller
     /// still has to look at the value: only one that as a whole is an absolute URL may be taken for one.
     pub fn is_uri_element(self, name: &str) -> bool {
-        uri_elements::NAMES.binary_search(&name).is_ok()
+        named(uri_elements::NAMES, name, |name| name).is_some()
     }
 
     fn tables(self) -> &'static Tables {
@@ -125,10 +122,17 @@ impl FhirVersion {
     }
 
     fn row(self, name: &str) -> Option<&'static Row> {
-        let rows = self.tables().rows;
-        let at = rows.binary_search_by(|row| row.resource_type.as_str().cmp(name)).ok()?;
-        rows.get(at)
+        named(self.tables().rows, name, |row| row.resource_type.as_str())
     }
+}
+
+/// Finds a name among sorted ones. Asked for every key of every answer, most often in vain: so the first byte leads to
+/// the few that share it, and of those only one that is as long is compared.
+fn named<'a, T>(sorted: &'a [T], name: &str, key: impl Fn(&T) -> &str) -> Option<&'a T> {
+    let first = name.as_bytes().first();
+    let from = sorted.partition_point(|entry| key(entry).as_bytes().first() < first);
+    let alike = sorted.get(from..)?.iter().take_while(|entry| key(entry).as_bytes().first() == first);
+    alike.into_iter().find(|entry| key(entry) == name)
 }
 
 impl fmt::Display for FhirVersion {

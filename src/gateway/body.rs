@@ -11,7 +11,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 
 use super::recorder::{Recorder, Unrecorded};
@@ -24,6 +24,9 @@ const FIRST: usize = 64 * 1024;
 
 /// Most bytes that are read ahead while events are being recorded.
 const AHEAD: usize = 256 * 1024;
+
+/// A piece of so many bytes leaves as it is; smaller ones are copied together.
+const PIECE: usize = 16 * 1024;
 
 /// The body of an answer.
 #[derive(Debug)]
@@ -74,6 +77,45 @@ pub struct Passing<B = UpstreamBody> {
 }
 
 type Flight = Pin<Box<dyn Future<Output = Result<(), Unrecorded>> + Send>>;
+
+/// What one look at the backend's bytes lets go. A rewritten URL cuts them into pieces, of which each would be a chunk with
+/// a head of its own and a buffer of a system call: small ones are copied together.
+struct Gathered {
+    whole: VecDeque<Bytes>,
+    small: BytesMut,
+    /// As many bytes as came in, about.
+    expected: usize,
+}
+
+impl Gathered {
+    fn new(expected: usize) -> Self {
+        Self { whole: VecDeque::new(), small: BytesMut::new(), expected }
+    }
+
+    fn add(&mut self, bytes: Bytes) {
+        if bytes.len() >= PIECE {
+            self.close();
+            self.whole.push_back(bytes);
+            return;
+        }
+        if self.small.capacity() == 0 {
+            // A URL in place of a shorter one needs room, too.
+            self.small.reserve(self.expected.saturating_add(self.expected / 8).max(bytes.len()));
+        }
+        self.small.extend_from_slice(&bytes);
+    }
+
+    fn close(&mut self) {
+        if !self.small.is_empty() {
+            self.whole.push_back(self.small.split().freeze());
+        }
+    }
+
+    fn finish(mut self) -> VecDeque<Bytes> {
+        self.close();
+        self.whole
+    }
+}
 
 /// Whether bytes may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -240,15 +282,16 @@ impl<B: Body<Data = Bytes, Error = UpstreamError> + Unpin> Passing<B> {
     fn take(&mut self, bytes: Bytes) -> Result<(), Broken> {
         self.begun |= !bytes.is_empty();
         self.look(&bytes);
-        let mut arrived = VecDeque::new();
+        let mut gathered = Gathered::new(bytes.len());
         match &mut self.rewriter {
             Some(rewriter) => {
-                rewriter.push(bytes, &mut |bytes| arrived.push_back(bytes))?;
+                rewriter.push(bytes, &mut |bytes| gathered.add(bytes))?;
                 let named = rewriter.patients().take();
                 self.named.extend(named.into_iter().map(|mention| mention.id));
             }
-            None => arrived.push_back(bytes),
+            None => gathered.add(bytes),
         }
+        let mut arrived = gathered.finish();
         let waits = match (self.disclosure.is_some(), self.named.is_empty(), &self.flight) {
             (true, false, _) => &mut self.next,
             (true, true, Some(_)) => &mut self.behind,

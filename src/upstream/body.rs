@@ -104,6 +104,7 @@ where
     if body.size_hint().lower() > limit as u64 {
         return Err(Unfit::TooLarge(limit));
     }
+    let declared = body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
     let mut body = std::pin::pin!(body);
     let (mut first, mut rest) = (Bytes::new(), BytesMut::new());
     let (mut size, began) = (0_usize, Instant::now());
@@ -128,6 +129,8 @@ where
         } else {
             // Most bodies are one piece and never copied.
             if rest.is_empty() {
+                // At most `limit`, as tested above; what nobody sends takes no memory.
+                rest.reserve(declared.unwrap_or_default());
                 rest.extend_from_slice(&std::mem::take(&mut first));
             }
             rest.extend_from_slice(&data);
