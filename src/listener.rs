@@ -18,7 +18,7 @@ mod serve;
 mod tls;
 mod workers;
 
-pub use admissible::{Over, Protocol, Refusal, Rules, admissible};
+pub use admissible::{Bounds, Over, Protocol, Refusal, Rules, admissible};
 pub use connection::{Connection, TlsSession};
 pub use serve::{Drained, Options, Service, bind, serve};
 pub use tls::{CertificateStore, Ends};
@@ -63,6 +63,14 @@ pub enum ListenerError {
         path: PathBuf,
         /// What is wrong with it.
         cause: String,
+    },
+    /// A socket that is handed over cannot be used.
+    #[error("socket {number} of `LISTEN_FDS`: {cause}; name its address in `server.listen`")]
+    HandedOver {
+        /// Which one, from 0.
+        number: usize,
+        /// What is wrong with it.
+        cause: std::io::Error,
     },
     /// The private key cannot be read.
     #[error("`server.tls.key` is `{path}`: {cause}; expected a PEM private key (PKCS#8, PKCS#1 or SEC1)")]

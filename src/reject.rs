@@ -73,6 +73,12 @@ pub enum BackendFault {
     /// As many requests wait for it as may.
     #[error("too many requests wait for the backend")]
     Overloaded,
+    /// It could not be reached lately, and nobody asks it now.
+    #[error("the backend is left alone after several failures")]
+    Resting {
+        /// When to try again.
+        retry_after: Duration,
+    },
     /// It did not answer in time.
     #[error("the backend did not answer in time")]
     Timeout,
@@ -191,6 +197,7 @@ impl Rejection {
             Self::Backend(BackendFault::ExchangeRefused(_)) => "token_exchange_refused",
             Self::Backend(BackendFault::NoCredentials { .. }) => "backend_credentials_unavailable",
             Self::Backend(BackendFault::Overloaded) => "overloaded",
+            Self::Backend(BackendFault::Resting { .. }) => "backend_resting",
             Self::Backend(BackendFault::Timeout) => "backend_timeout",
             Self::Backend(BackendFault::TooLarge(_)) => "answer_too_large",
             Self::Backend(BackendFault::Unreachable(_)) => "backend_unreachable",
@@ -237,7 +244,9 @@ impl Rejection {
         const SOON: Duration = Duration::from_secs(5);
         match self {
             Self::Unauthenticated(error) => error.retry_after(),
-            Self::Backend(BackendFault::NoCredentials { retry_after, .. })
+            Self::Backend(
+                BackendFault::NoCredentials { retry_after, .. } | BackendFault::Resting { retry_after },
+            )
             | Self::Throttled { retry_after } => Some(*retry_after),
             Self::AuditUnavailable | Self::Backend(BackendFault::Overloaded) => Some(SOON),
             Self::Backend(
@@ -428,6 +437,11 @@ fn backend_words(fault: &BackendFault) -> Words {
         BackendFault::Overloaded => {
             (StatusCode::SERVICE_UNAVAILABLE, "transient", "Too many requests are waiting. Try again later.")
         }
+        BackendFault::Resting { .. } => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "transient",
+            "The FHIR server cannot be reached now. Try again later.",
+        ),
         BackendFault::Timeout => {
             (StatusCode::GATEWAY_TIMEOUT, "timeout", "The FHIR server did not answer in time.")
         }

@@ -5,6 +5,7 @@
 //! and a name of its own in [`UpstreamError`] (HTTP-15).
 
 mod body;
+mod breaker;
 mod client;
 pub mod headers;
 mod named;
@@ -34,6 +35,9 @@ pub enum UpstreamError {
     /// Nothing listens at the backend's address.
     #[error("the backend refused the connection: {0}")]
     Refused(String),
+    /// It could not be reached several times, and is left alone for so long.
+    #[error("the backend could not be reached lately; it is left alone for {0:?}")]
+    Resting(std::time::Duration),
     /// The request cannot be expressed below the backend's base.
     #[error("the target cannot be sent: {0}")]
     Target(String),

@@ -16,7 +16,7 @@ use crate::config::{Settings, Standing};
 use crate::gateway::{Front, Gateway, Lasting};
 use crate::issuer::Health;
 use crate::ledger::Ledger;
-use crate::listener::{self, CertificateStore, Drained, Options, Rules};
+use crate::listener::{self, Bounds, CertificateStore, Drained, Options, Rules};
 use crate::shared::{Shared, SharedKey};
 use crate::sink::{Sinks, Status};
 use crate::telemetry::{self, IssuerFigures, LedgerFigures, Metrics, Reload, SinkFigures, Traces};
@@ -171,8 +171,9 @@ impl House {
         let gateway = running.front.gateway();
         let settings = gateway.settings();
         let ports = settings.server.listen.iter().map(std::net::SocketAddr::port).collect();
+        let bounds = Bounds { target: settings.limits.target_bytes, fields: settings.limits.header_bytes };
         let options = Options {
-            rules: Rules::new(&settings.server.public_url, ports, settings.limits.target_bytes),
+            rules: Rules::new(&settings.server.public_url, ports, bounds),
             limits: settings.limits.clone(),
             tls: running.certificates.clone(),
             metrics: running.lasting.metrics.clone(),

@@ -346,6 +346,11 @@ pub struct Limits {
     pub connections: Option<u64>,
     /// Requests waiting for the backend at once. Default: 512.
     pub backend_requests: Option<u64>,
+    /// Failures in a row to reach the backend, or to hear from it in time, after which requests are refused (503) for
+    /// `backend_pause` without asking it; 0: never. Default: 10.
+    pub backend_failures: Option<u64>,
+    /// For how long. After it one request goes first. Default: `2s`.
+    pub backend_pause: Option<Period>,
     /// Longest time to complete the request headers. Default: `10s`.
     pub header_timeout: Option<Period>,
     /// Longest silence inside a body, and of an idle connection. Default: `60s`.

@@ -370,9 +370,9 @@ pub struct Limits {
     pub bundle_entries: usize,
     /// Client connections at once.
     pub connections: usize,
-    /// Longest time from connect, or from the last answer's end, to complete request headers.
+    /// Longest time from connect, or from the first byte of a further request, to complete request headers.
     pub header_timeout: Duration,
-    /// Longest silence inside a body, and of an idle connection.
+    /// Longest silence inside a body, and between two requests.
     pub idle_timeout: Duration,
     /// Requests of one OAuth client; absent: unlimited.
     pub requests_per_client: Option<Rate>,
@@ -380,6 +380,10 @@ pub struct Limits {
     pub drain_timeout: Duration,
     /// Requests waiting for the backend at once.
     pub backend_requests: usize,
+    /// Failures in a row after which the backend is left alone; none: it never is.
+    pub backend_failures: u32,
+    /// For how long it is left alone.
+    pub backend_pause: Duration,
 }
 
 /// A request rate: so many a second, and so many at once.

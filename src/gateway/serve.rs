@@ -146,7 +146,8 @@ impl Gateway {
         let issuers = Issuers::new(&settings.authorization_servers, &reading, known)?;
         Ok(Self {
             issuers: Arc::new(issuers.heeding(Arc::clone(&lasting.shared))),
-            upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?,
+            upstream: Upstream::new(&settings.backend, settings.limits.backend_requests)?
+                .resting(settings.limits.backend_failures, settings.limits.backend_pause),
             access: Access::new(&settings.backend.credentials, before.map(|before| &before.access))?,
             documents: Documents::new(&settings, route.base_path(), &route.rules().public_base),
             limiter: settings.limits.requests_per_client.and_then(limiter),
@@ -537,6 +538,7 @@ fn fault(error: UpstreamError) -> Rejection {
         | UpstreamError::Refused(_)
         | UpstreamError::Tls(_) => BackendFault::Unreachable(text),
         UpstreamError::Overloaded => BackendFault::Overloaded,
+        UpstreamError::Resting(left) => BackendFault::Resting { retry_after: left },
         UpstreamError::Timeout => BackendFault::Timeout,
         UpstreamError::Encoded(_)
         | UpstreamError::Garbage(_)

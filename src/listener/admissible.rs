@@ -149,20 +149,34 @@ pub struct Rules {
     scheme: Scheme,
     /// Ports on which a loopback name is also ours.
     loopback_ports: Vec<u16>,
-    target_bytes: usize,
+    bounds: Bounds,
+}
+
+/// How long the parts of a head may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Bytes of the request target.
+    pub target: usize,
+    /// Bytes of all header fields; one may take half of them.
+    pub fields: usize,
+}
+
+impl Bounds {
+    /// Fields of one head, as hyper bounds them over HTTP/1.1 too.
+    pub(super) const COUNT: usize = 100;
 }
 
 impl Rules {
     /// Rules for a public URL; `listen_ports` are those on which loopback names are accepted too, so that health
     /// checks and people on the machine itself reach it.
     #[must_use]
-    pub fn new(public_url: &Url, listen_ports: Vec<u16>, target_bytes: usize) -> Self {
+    pub fn new(public_url: &Url, listen_ports: Vec<u16>, bounds: Bounds) -> Self {
         Self {
             host: public_url.host_str().unwrap_or_default().to_ascii_lowercase(),
             port: public_url.port_or_known_default().unwrap_or(443),
             scheme: if public_url.scheme() == "http" { Scheme::HTTP } else { Scheme::HTTPS },
             loopback_ports: listen_ports,
-            target_bytes,
+            bounds,
         }
     }
 
@@ -193,8 +207,12 @@ fn loopback(host: &str) -> bool {
 /// # Errors
 /// The first rule that the head breaks.
 pub fn admissible(head: &Parts, rules: &Rules, over: Over<'_>) -> Result<(), Refusal> {
-    if head.uri.to_string().len() > rules.target_bytes {
+    if head.uri.to_string().len() > rules.bounds.target {
         return Err(Refusal::TargetTooLong);
+    }
+    if over.protocol == Protocol::Http2 {
+        // Over HTTP/1.1 the bytes were counted as they came.
+        sizes(&head.headers, rules.bounds)?;
     }
     method(&head.method)?;
     names(&head.headers)?;
@@ -222,6 +240,18 @@ pub struct Over<'a> {
     pub scheme: Option<&'a Scheme>,
     /// The server name of the TLS handshake.
     pub sni: Option<&'a str>,
+}
+
+/// HTTP-6: what HPACK made short is long again for everybody behind it.
+fn sizes(headers: &HeaderMap, bounds: Bounds) -> Result<(), Refusal> {
+    let mut left = bounds.fields;
+    for (name, value) in headers {
+        // With a colon, a space and a line end, as over HTTP/1.1.
+        let size = name.as_str().len().saturating_add(value.len()).saturating_add(4);
+        left =
+            left.checked_sub(size).filter(|_| size <= bounds.fields / 2).ok_or(Refusal::HeadersTooLarge)?;
+    }
+    if headers.len() > Bounds::COUNT { Err(Refusal::HeadersTooLarge) } else { Ok(()) }
 }
 
 fn method(method: &Method) -> Result<(), Refusal> {
@@ -335,7 +365,11 @@ mod tests {
     }
 
     fn rules() -> Rules {
-        Rules::new(&Url::parse("https://gw.test/fhir").unwrap(), vec![8443], 60)
+        Rules::new(
+            &Url::parse("https://gw.test/fhir").unwrap(),
+            vec![8443],
+            Bounds { target: 60, fields: 400 },
+        )
     }
 
     const H: (&str, &str) = ("host", "gw.test");
@@ -427,6 +461,17 @@ mod tests {
         check_http1(table);
     }
 
+    const fn xs(bytes: &'static [u8]) -> &'static str {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(_) => "",
+        }
+    }
+
+    /// As much as one field may have where all may have 400 bytes, and too much.
+    const HALF: &str = xs(&[b'x'; 190]);
+    const MORE: &str = xs(&[b'x'; 200]);
+
     /// RFC 9113 §8.3.1 and the hostile class `h2-frames`.
     #[test]
     fn http2_heads() {
@@ -442,6 +487,10 @@ mod tests {
             ("/fhir", &[H], None),
             ("https://evil.test/fhir", &[], Some(R::AuthorityForeign)),
             ("https://gw.test/fhir", &[("te", "gzip")], Some(R::TransferExtension)),
+            ("https://gw.test/fhir", &[("x-half", HALF)], None),
+            ("https://gw.test/fhir", &[("x-half", MORE)], Some(R::HeadersTooLarge)),
+            ("https://gw.test/fhir", &[("x-a", HALF), ("x-b", HALF)], None),
+            ("https://gw.test/fhir", &[("x-a", HALF), ("x-b", HALF), ("x-c", "1")], Some(R::HeadersTooLarge)),
         ];
         let over = Over { protocol: Protocol::Http2, scheme: Some(&Scheme::HTTPS), sni: None };
         let wrong: Vec<_> = table
@@ -464,7 +513,8 @@ mod tests {
             ("http://gw.example/fhir", false),
         ];
         for (url, expected) in table {
-            let rules = Rules::new(&Url::parse(url).unwrap(), vec![443], 1000);
+            let rules =
+                Rules::new(&Url::parse(url).unwrap(), vec![443], Bounds { target: 1000, fields: 1000 });
             assert_eq!(rules.by_tls_only(), expected, "{url}");
         }
     }

@@ -23,7 +23,7 @@ use tokio::runtime::Handle;
 use super::admissible::{Over, Protocol, admissible};
 use super::deliver::{Active, Delivery, Pulse};
 use super::framing::HeadLimits;
-use super::guard::{Guard, Refused};
+use super::guard::{Guard, Refused, Waits};
 use super::serve::{House, Service};
 use crate::telemetry::Handshake;
 
@@ -33,6 +33,10 @@ const STREAMS: u32 = 100;
 /// HTTP/2 flow-control windows and send buffer: what one stream, and one connection, can make us hold.
 const STREAM_WINDOW: u32 = 64 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
+
+/// A client that has just come is about to ask: when serving ends, it has so long to do so. Without that a request on a new
+/// connection would be lost with each restart.
+const FIRST: Duration = Duration::from_secs(1);
 
 /// A year (RFC 6797 §6.1). Other names below this one are their owners' business.
 const BY_TLS_ONLY: HeaderValue = HeaderValue::from_static("max-age=31536000");
@@ -120,7 +124,8 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     let handshake = Box::pin(tokio::time::timeout(house.limits.header_timeout, handshake));
     let done = tokio::select! {
         done = handshake => done,
-        () = house.draining.cancelled() => return,
+        () = async { house.draining.cancelled().await; tokio::time::sleep(FIRST).await } => return,
+        () = house.closing.cancelled() => return,
     };
     let stream = match done {
         Ok(Ok(stream)) => stream,
@@ -161,20 +166,30 @@ where
     let limits = &house.limits;
     let refused: Refused = Arc::new(OnceLock::new());
     let heads = HeadLimits { target: limits.target_bytes, fields: limits.header_bytes };
-    let guard =
-        Guard::http1(io, heads, limits.idle_timeout, Arc::clone(&refused)).metered(house.metrics.meter());
     let pulse = Pulse::new();
+    let waits = Waits { header: limits.header_timeout, idle: limits.idle_timeout, pulse: Arc::clone(&pulse) };
+    let guard = Guard::http1(io, heads, waits, Arc::clone(&refused)).metered(house.metrics.meter());
     let front = Front::new(&house, connection, &pulse, Some(refused));
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.header_timeout)
+        // The guard tells a head that was begun from one that nobody has begun; hyper does not.
+        .header_read_timeout(None)
         // hyper's floor is 8 KiB; the guard has judged the size before.
         .max_buf_size((limits.header_bytes + limits.target_bytes + 1024).max(16 * 1024));
     let mut serving = pin!(builder.serve_connection(TokioIo::new(guard), front));
     tokio::select! {
         ended = serving.as_mut() => return log_end(ended),
         () = house.draining.cancelled() => {}
+        () = house.closing.cancelled() => return,
+    }
+    let asked = async {
+        while pulse.is_new() {
+            tokio::time::sleep(FIRST / 50).await;
+        }
+    };
+    tokio::select! {
+        ended = serving.as_mut() => return log_end(ended),
+        _either = tokio::time::timeout(FIRST, asked) => {}
         () = house.closing.cancelled() => return,
     }
     if pulse.is_quiet() {
@@ -215,7 +230,12 @@ where
         tokio::select! {
             ended = serving.as_mut() => return log_end(ended),
             () = house.closing.cancelled() => return,
+            () = pulse.spent() => return,
             () = house.draining.cancelled(), if !ending => {
+                ending = true;
+                serving.as_mut().graceful_shutdown();
+            }
+            () = pulse.weary(), if !ending => {
                 ending = true;
                 serving.as_mut().graceful_shutdown();
             }
@@ -276,7 +296,7 @@ impl<S: Service> hyper::service::Service<Request<Incoming>> for Front<S> {
         let (house, connection) = (Arc::clone(&self.house), Arc::clone(&self.connection));
         let broken = broken.map(|(_, refusal)| *refusal);
         let request = Box::pin(answer(request, broken, connection, Arc::clone(&house)));
-        Answering { begun: Some((request, active)), house }
+        Answering { begun: Some((request, active)), pulse: Arc::clone(&self.pulse), house }
     }
 }
 
@@ -286,6 +306,7 @@ type Begun<B> = Pin<Box<dyn Future<Output = Response<B>> + Send>>;
 /// itself: the step between a write at the backend and its record must not be cancelled.
 struct Answering<S: Service> {
     begun: Option<(Begun<S::Body>, Active)>,
+    pulse: Arc<Pulse>,
     house: Arc<House<S>>,
 }
 
@@ -311,6 +332,7 @@ impl<S: Service> Drop for Answering<S> {
     fn drop(&mut self) {
         // Without a runtime the process is ending.
         if let (Some((request, _active)), Ok(runtime)) = (self.begun.take(), Handle::try_current()) {
+            self.pulse.left_alone();
             self.house.requests.spawn_on(request, &runtime);
         }
     }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 
 use crate::telemetry::Present;
 
@@ -20,6 +21,13 @@ const PIECE: usize = 63 * 1024;
 
 /// Smaller pieces wait for those behind them that are there already: each costs a frame and a place in a write.
 const SMALL: usize = 16 * 1024;
+
+/// So many requests may be left alone on one connection before it takes no more. They go on to their ends and are no longer
+/// counted among its streams: a client that resets each at once would otherwise have any number at work (CVE-2023-44487).
+const LEFT_ALONE: usize = 100;
+
+/// Then it is closed: a client that has been told and goes on does not want to know.
+const TOO_MANY: usize = 2 * LEFT_ALONE;
 
 /// Never, as an instant of [`Pulse`].
 const NEVER: u64 = u64::MAX;
@@ -32,6 +40,10 @@ pub(super) struct Pulse {
     /// When the last request ended, in milliseconds since `born`.
     quiet_since: AtomicU64,
     bodies: std::sync::Mutex<Vec<Arc<AtomicU64>>>,
+    /// How many requests the client has left alone.
+    left_alone: AtomicUsize,
+    weary: CancellationToken,
+    spent: CancellationToken,
 }
 
 impl Pulse {
@@ -41,6 +53,9 @@ impl Pulse {
             active: AtomicUsize::new(0),
             quiet_since: AtomicU64::new(0),
             bodies: std::sync::Mutex::default(),
+            left_alone: AtomicUsize::new(0),
+            weary: CancellationToken::new(),
+            spent: CancellationToken::new(),
         })
     }
 
@@ -58,6 +73,36 @@ impl Pulse {
     pub(super) fn idle_for(&self, idle: Duration) -> bool {
         self.active.load(Ordering::Acquire) == 0
             && self.now().saturating_sub(self.quiet_since.load(Ordering::Acquire)) >= millis(idle)
+    }
+
+    /// Whether no request has come yet.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_quiet() && self.quiet_since.load(Ordering::Acquire) == 0
+    }
+
+    /// For how long no request has been in flight; absent while one is.
+    pub(super) fn quiet_for(&self) -> Option<Duration> {
+        let since = || self.now().saturating_sub(self.quiet_since.load(Ordering::Acquire));
+        self.is_quiet().then(|| Duration::from_millis(since()))
+    }
+
+    /// A client has left a request alone that goes on.
+    pub(super) fn left_alone(&self) {
+        match self.left_alone.fetch_add(1, Ordering::AcqRel) + 1 {
+            LEFT_ALONE => self.weary.cancel(),
+            TOO_MANY => self.spent.cancel(),
+            _few => {}
+        }
+    }
+
+    /// Ready when the client has been told, and has gone on.
+    pub(super) async fn spent(&self) {
+        self.spent.cancelled().await;
+    }
+
+    /// Ready when the client has left too many alone.
+    pub(super) async fn weary(&self) {
+        self.weary.cancelled().await;
     }
 
     /// Whether nothing is in flight.
@@ -95,7 +140,7 @@ pub(super) struct Active(Arc<Pulse>, #[expect(dead_code, reason = "it counts unt
 
 impl Drop for Active {
     fn drop(&mut self) {
-        self.0.quiet_since.store(self.0.now(), Ordering::Release);
+        self.0.quiet_since.store(self.0.now().max(1), Ordering::Release);
         self.0.active.fetch_sub(1, Ordering::AcqRel);
     }
 }

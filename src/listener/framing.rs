@@ -219,7 +219,9 @@ impl Framer {
         if target.len() > self.limits.target {
             return Err(Refusal::TargetTooLong);
         }
-        if target.is_empty() || !target.iter().all(|b| (b'!'..=b'~').contains(b)) {
+        // What hyper cannot read as a target it answers by itself, without a word of why.
+        let visible = target.iter().all(|b| (b'!'..=b'~').contains(b));
+        if !visible || http::Uri::try_from(target).is_err() {
             return Err(Refusal::HeadMalformed);
         }
         match version {

@@ -3,16 +3,19 @@
 //! A faulty HTTP/1.1 head is replaced by a plain request that the service wrapper recognises by its ordinal, so that
 //! the refusal is answered in order behind pipelined requests and recorded like any other.
 
+use std::future::Future as _;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::Sleep;
 
 use super::admissible::Refusal;
+use super::deliver::Pulse;
 use super::framing::{Fault, Framer, HeadLimits};
 use super::pace::Pace;
 use crate::telemetry::Meter;
@@ -25,6 +28,29 @@ const LINGER_BYTES: usize = 256 * 1024;
 
 /// Which request of a connection, counted from 1, is refused and why; set once, because none follows.
 pub(super) type Refused = Arc<OnceLock<(u64, Refusal)>>;
+
+/// How long a client may let us wait for a request.
+#[derive(Debug)]
+pub(super) struct Waits {
+    /// For a head: from the connection's begin for the first, from its first byte for those that follow.
+    pub(super) header: Duration,
+    /// Between two requests, and inside a body.
+    pub(super) idle: Duration,
+    /// Whether a request is being answered: then nobody waits for the next.
+    pub(super) pulse: Arc<Pulse>,
+}
+
+impl Waits {
+    /// How much longer bytes of a head may stay away.
+    fn left(&self, first: bool, begun: Option<Instant>) -> Duration {
+        let Some(quiet) = self.pulse.quiet_for() else { return self.header.min(self.idle) };
+        match begun {
+            Some(begun) => self.header.saturating_sub(quiet.min(begun.elapsed())),
+            None if first => self.header.saturating_sub(quiet),
+            None => self.idle.saturating_sub(quiet),
+        }
+    }
+}
 
 /// An HTTP/1.1 or HTTP/2 byte stream under guard.
 #[derive(Debug)]
@@ -45,17 +71,26 @@ struct Strict {
     refused: Refused,
     /// The requests already handed on when writing last began.
     written_for: u64,
+    waits: Waits,
+    /// When the first byte came of a head that is not complete.
+    begun: Option<Instant>,
+    /// Looks after heads that do not come. It is left as it is while requests follow each other quickly.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl<T> Guard<T> {
     /// Guards an HTTP/1.1 connection.
-    pub(super) fn http1(inner: T, limits: HeadLimits, idle: Duration, refused: Refused) -> Self {
+    pub(super) fn http1(inner: T, limits: HeadLimits, waits: Waits, refused: Refused) -> Self {
+        let idle = waits.idle;
         let strict = Strict {
             framer: Framer::new(limits),
             held: BytesMut::new(),
             approved: 0,
             refused,
             written_for: 0,
+            waits,
+            begun: None,
+            timer: None,
         };
         Self {
             inner,
@@ -97,6 +132,31 @@ impl Strict {
             self.held = BytesMut::new();
         }
         true
+    }
+
+    /// Remembers since when a head is incomplete; `heads` had been handed on before.
+    fn mark(&mut self, heads: u64) {
+        if self.held.is_empty() || self.approved > 0 || self.framer.in_body() {
+            self.begun = None;
+        } else if self.framer.heads() != heads || self.begun.is_none() {
+            self.begun = Some(Instant::now());
+        }
+    }
+
+    /// Ready when a head has let us wait for too long.
+    fn overdue(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let left = self.waits.left(self.framer.heads() == 0, self.begun);
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+            let due = tokio::time::Instant::now() + left;
+            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+            if timer.is_elapsed() || timer.deadline() > due {
+                timer.as_mut().reset(due);
+            }
+            ready!(timer.as_mut().poll(cx));
+        }
     }
 
     /// Judges the held bytes again.
@@ -160,7 +220,8 @@ impl<T: AsyncRead + Unpin> Guard<T> {
                 Poll::Pending if strict.framer.in_body() => {
                     return self.reading.waiting(cx).map(Err);
                 }
-                Poll::Pending => return Poll::Pending,
+                // As if the client had closed: then the connection ends in order.
+                Poll::Pending => return strict.overdue(cx).map(Ok),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(())) => {}
             }
@@ -171,6 +232,7 @@ impl<T: AsyncRead + Unpin> Guard<T> {
             self.meter.received(read);
             let heads = strict.framer.heads();
             strict.sift(buf, start)?;
+            strict.mark(heads);
             self.reading.progressed(read);
             if strict.framer.heads() != heads {
                 self.reading.restart();

@@ -93,11 +93,13 @@ pub(super) struct House<S> {
     pub(super) requests: TaskTracker,
 }
 
-/// Takes the addresses.
+/// Takes the addresses: sockets that are handed over (`LISTEN_FDS`, as systemd's socket units do), and new ones for the
+/// others. Clients of a socket that is handed over wait in its queue while the gateway is started anew.
 ///
 /// # Errors
-/// The first address that cannot be had.
+/// The first address that cannot be had, or a socket that is handed over for none of them.
 pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenerError> {
+    let mut handed = handed_over(addresses)?;
     let one = |address: SocketAddr| -> io::Result<TcpListener> {
         let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
         // A restart must not wait for old connections in TIME_WAIT.
@@ -109,8 +111,29 @@ pub fn bind(addresses: &[SocketAddr]) -> Result<Vec<TcpListener>, ListenerError>
     };
     addresses
         .iter()
-        .map(|address| one(*address).map_err(|cause| ListenerError::Bind { address: *address, cause }))
+        .map(|address| match handed.iter().position(|(at, _)| at == address) {
+            Some(at) => Ok(handed.swap_remove(at).1),
+            None => one(*address).map_err(|cause| ListenerError::Bind { address: *address, cause }),
+        })
         .collect()
+}
+
+/// The sockets that are handed over, each for one of the addresses: one that nobody serves would keep its clients waiting.
+fn handed_over(addresses: &[SocketAddr]) -> Result<Vec<(SocketAddr, TcpListener)>, ListenerError> {
+    let mut passed = listenfd::ListenFd::from_env();
+    let mut sockets = Vec::new();
+    for number in 0..passed.len() {
+        let failed = |cause: io::Error| ListenerError::HandedOver { number, cause };
+        let Some(socket) = passed.take_tcp_listener(number).map_err(failed)? else { continue };
+        let address = socket.local_addr().map_err(failed)?;
+        socket.set_nonblocking(true).map_err(failed)?;
+        if !addresses.contains(&address) {
+            let cause = io::Error::other(format!("it listens at `{address}`, which is not there"));
+            return Err(failed(cause));
+        }
+        sockets.push((address, socket));
+    }
+    Ok(sockets)
 }
 
 /// Serves until `shutdown`, then lets requests in flight finish within the drain timeout (HTTP-22).

@@ -118,6 +118,8 @@ fn limits() -> Limits {
         requests_per_client: None,
         drain_timeout: PATIENCE,
         backend_requests: 10,
+        backend_failures: 0,
+        backend_pause: Duration::ZERO,
     }
 }
 
@@ -139,7 +141,8 @@ impl House {
         let listeners = bind(&["127.0.0.1:0".parse().unwrap()]).unwrap();
         let address = listeners[0].local_addr().unwrap();
         let public = Url::parse("https://gw.test/fhir").unwrap();
-        let rules = Rules::new(&public, vec![address.port()], limits.target_bytes);
+        let bounds = Bounds { target: limits.target_bytes, fields: limits.header_bytes };
+        let rules = Rules::new(&public, vec![address.port()], bounds);
         let (events, seen) = mpsc::unbounded_channel();
         let service = Arc::new(Double { events, go: Notify::new() });
         let shutdown = CancellationToken::new();

@@ -70,8 +70,16 @@ pub(super) fn release(answer: &Answer, duties: &Duties, terms: &Terms<'_>) -> Re
 }
 
 fn manifest(body: &[u8], sealed: impl Fn(&str) -> Option<String>, terms: &Terms<'_>) -> Option<Vec<u8>> {
+    // The members of Bulk Data, "Response - Complete Status". A resource is no manifest, nor is anything that lists no
+    // files: a backend that answers at once with what it was to export has cut nothing.
+    const MEMBERS: [&str; 6] =
+        ["transactionTime", "request", "requiresAccessToken", "output", "deleted", "error"];
     let mut manifest: serde_json::Value = serde_json::from_slice(body).ok()?;
     let members = manifest.as_object_mut()?;
+    if !members.get("output").is_some_and(serde_json::Value::is_array) {
+        return None;
+    }
+    members.retain(|name, _| MEMBERS.contains(&name.as_str()));
     if let Some(request) = members.get_mut("request") {
         *request = links::public(request.as_str()?, terms)?.into();
     }
@@ -87,7 +95,6 @@ fn manifest(body: &[u8], sealed: impl Fn(&str) -> Option<String>, terms: &Terms<
             }
         }
     }
-    members.remove("link");
     if any_sealed {
         // They lead here now, and here a token is always needed (Bulk Data, "Response - Complete Status").
         members.insert("requiresAccessToken".to_owned(), true.into());

@@ -15,6 +15,7 @@ use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::Semaphore;
 
 use super::body::UpstreamBody;
+use super::breaker::Breaker;
 use super::headers::{Ours, incoming, outgoing};
 use super::pool::Pool;
 use super::{UpstreamError, UpstreamSetup};
@@ -34,6 +35,7 @@ pub struct Upstream {
     base: String,
     timeout: Duration,
     places: Arc<Semaphore>,
+    breaker: Arc<Breaker>,
 }
 
 impl Upstream {
@@ -63,7 +65,15 @@ impl Upstream {
             base,
             timeout: backend.timeout,
             places: Arc::new(Semaphore::new(requests)),
+            breaker: Arc::new(Breaker::new(0, Duration::ZERO)),
         })
+    }
+
+    /// Leaves the backend alone for `pause` after so many failures in a row to reach it, or to hear from it in time; never
+    /// when `failures` is none.
+    #[must_use]
+    pub fn resting(self, failures: u32, pause: Duration) -> Self {
+        Self { breaker: Arc::new(Breaker::new(failures, pause)), ..self }
     }
 
     /// Sends a request that a permit bought, with what the gateway tells the backend about it.
@@ -97,6 +107,7 @@ impl Upstream {
         let place =
             Arc::clone(&self.places).try_acquire_owned().map_err(|_full| UpstreamError::Overloaded)?;
         let uri = self.address(asked.target)?;
+        let admitted = self.breaker.admit().map_err(UpstreamError::Resting)?;
         let again = [Method::GET, Method::HEAD].contains(asked.method);
         let attempt = || {
             let mut request = Request::new(Full::new(asked.body.clone()));
@@ -112,9 +123,24 @@ impl Upstream {
                 other => other,
             }
         };
-        let response = tokio::time::timeout(self.timeout, answered)
-            .await
-            .map_err(|_elapsed| UpstreamError::Timeout)??;
+        let answered = tokio::time::timeout(self.timeout, answered).await;
+        let answered = answered.unwrap_or(Err(UpstreamError::Timeout));
+        match &answered {
+            Err(
+                UpstreamError::Connect(_)
+                | UpstreamError::Refused(_)
+                | UpstreamError::Timeout
+                | UpstreamError::Tls(_),
+            ) => {
+                if admitted.failed() {
+                    tracing::warn!("the backend is left alone for a while: it cannot be reached");
+                }
+            }
+            // One that hangs up on a single request says nothing of the way.
+            Err(UpstreamError::Closed(_)) => drop(admitted),
+            Ok(_) | Err(_) => admitted.answered(),
+        }
+        let response = answered?;
         Ok(response.map(|body| UpstreamBody::new(body, self.timeout, place)))
     }
 

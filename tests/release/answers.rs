@@ -341,10 +341,12 @@ fn exports() {
     let bad = [
         r#"{"output":{}}"#,
         r#"{"output":[{}]}"#,
-        r#"{"request":5}"#,
+        r#"{"output":[],"request":5}"#,
+        r#"{"request":"http://upstream.internal/fhir/$export"}"#,
+        r#"{"resourceType":"Bundle","type":"searchset","entry":[]}"#,
         "[]",
         "",
-        r#"{"request":"http://elsewhere.test/"}"#,
+        r#"{"output":[],"request":"http://elsewhere.test/"}"#,
     ];
     for manifest in bad {
         assert_eq!(released(&route, &passage, (200, json, manifest)), Err("WrongShape".into()), "{manifest}");

@@ -62,6 +62,11 @@ impl Gateway {
         &self.certificate
     }
 
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Everything it logged.
     pub fn log(&self) -> String {
         text(&self.folder.join("log"))

@@ -54,6 +54,9 @@ const ANSWER_BYTES: Sane<u64> = Sane { least: 64, usual: 64 * MIB, most: 4 * GIB
 const BUNDLE_ENTRIES: Sane<u64> = Sane { least: 1, usual: 1000, most: 100_000 };
 const CONNECTIONS: Sane<u64> = Sane { least: 1, usual: 10_000, most: 1_000_000 };
 const BACKEND_REQUESTS: Sane<u64> = Sane { least: 1, usual: 512, most: 65_536 };
+const BACKEND_FAILURES: Sane<u64> = Sane { least: 0, usual: 10, most: 10_000 };
+/// A backend that comes back is noticed within seconds (FLT-033).
+const BACKEND_PAUSE: Sane<Duration> = seconds(SHORTEST, 2, 60);
 
 impl Check<'_> {
     pub(super) fn rotation(&mut self, bytes: Option<Size>, age: Option<Period>) -> Rotation {
@@ -114,6 +117,13 @@ impl Check<'_> {
             bundle_entries: self.count("bundle_entries", limits.bundle_entries, BUNDLE_ENTRIES),
             connections: self.count("connections", limits.connections, CONNECTIONS),
             backend_requests: self.count("backend_requests", limits.backend_requests, BACKEND_REQUESTS),
+            backend_failures: u32::try_from(self.count(
+                "backend_failures",
+                limits.backend_failures,
+                BACKEND_FAILURES,
+            ))
+            .unwrap_or(u32::MAX),
+            backend_pause: self.period("limits.backend_pause", limits.backend_pause, BACKEND_PAUSE),
             header_timeout: self.period("limits.header_timeout", limits.header_timeout, HEADER_TIMEOUT),
             idle_timeout: self.period("limits.idle_timeout", limits.idle_timeout, IDLE_TIMEOUT),
             drain_timeout: self.period("limits.drain_timeout", limits.drain_timeout, DRAIN_TIMEOUT),

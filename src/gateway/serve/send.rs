@@ -88,8 +88,8 @@ impl Gateway {
     /// Remembers whether the backend could be asked the last time; only for those who look after the gateway.
     fn backend_seen(&self, rejection: Option<&Rejection>) {
         match rejection {
-            // As many wait as may: that tells nothing of the backend.
-            Some(Rejection::Backend(BackendFault::Overloaded)) => {}
+            // As many wait as may, or nobody asked: that tells nothing of the backend.
+            Some(Rejection::Backend(BackendFault::Overloaded | BackendFault::Resting { .. })) => {}
             Some(rejection) => self.backend_amiss.store(Some(Arc::new(rejection.detail()))),
             None if self.backend_amiss.load().is_some() => self.backend_amiss.store(None),
             None => {}
