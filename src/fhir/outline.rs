@@ -492,6 +492,18 @@ mod tests {
                 "byte 26: key `resourceType` appears twice in one object, in this or another spelling",
             ),
             (r#"{"resourceType":"Bundle"} x"#, "byte 26: expected nothing after the value"),
+            (
+                r#"{"resourceType":"Bundle","link":[{"resource":{"resourceType":"Patient"}}]}"#,
+                "byte 46: expected no resource where none is looked for",
+            ),
+            (
+                r#"{"resourceType":"Bundle","x":[{"resource\u0054ype":"Patient"}]}"#,
+                "byte 31: expected no resource where none is looked for",
+            ),
+            (
+                r#"{"resourceType":"Parameters","x":{"y":{"resourceType":"Patient"}}}"#,
+                "byte 39: expected no resource where none is looked for",
+            ),
         ]
         .map(|(text, means)| (text.to_owned(), means))
         .into_iter()
@@ -541,6 +553,11 @@ mod tests {
             (
                 "<entry><resource><Patient><contained/></Patient></resource></entry>",
                 "expected a contained resource",
+            ),
+            ("<link><relation value='next'/><url value='a'/><extension url='x'/></link>", "accepted"),
+            (
+                "<link><x><Patient><id value='1'/></Patient></x></link>",
+                "expected no resource where none is looked for",
             ),
         ];
         let wrong: Vec<_> = table

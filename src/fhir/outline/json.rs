@@ -61,6 +61,25 @@ impl<'a> Reader<'a> {
         Ok(self.lexer.skip(&begun)?)
     }
 
+    /// Passes over a member of a carrier of resources that no rule looks into. A resource in there would be
+    /// shown unchecked, so none may be (RESP-1).
+    fn pass_over(&mut self) -> Result<usize, OutlineError> {
+        let begun = self.next()?;
+        let mut open = usize::from(matches!(begun.token, Token::ObjectStart | Token::ArrayStart));
+        while open > 0 {
+            let lexeme = self.next()?;
+            match lexeme.token {
+                Token::ObjectStart | Token::ArrayStart => open += 1,
+                Token::ObjectEnd | Token::ArrayEnd => open -= 1,
+                Token::Key if self.lexer.text(&lexeme) == "resourceType" => {
+                    return shape(&lexeme, "no resource where none is looked for");
+                }
+                Token::Key | Token::False | Token::Null | Token::Number | Token::String | Token::True => {}
+            }
+        }
+        Ok(self.lexer.position())
+    }
+
     fn object(&mut self, expected: &'static str) -> Result<Lexeme, OutlineError> {
         let begun = self.next()?;
         if begun.token == Token::ObjectStart { Ok(begun) } else { shape(&begun, expected) }
@@ -136,7 +155,8 @@ impl<'a> Reader<'a> {
                 (_, "contained") => self.contained(&mut contained)?,
                 (Container::Bundle, _) => self.bundle_member(&key, &name, &mut bundle, nesting)?,
                 (Container::Parameters, "parameter") => self.parameters(&mut held, nesting)?,
-                (Container::Parameters | Container::Neither, _) => self.skip()?,
+                (Container::Parameters, _) => self.pass_over()?,
+                (Container::Neither, _) => self.skip()?,
             };
             if container == Container::Neither {
                 members.extend(self.member(name, from..tail));
@@ -239,7 +259,7 @@ impl<'a> Reader<'a> {
                 bundle.entry_member = Some(from..self.lexer.position());
             }
             "issues" => bundle.issues = Some(Box::new(self.held(key, nesting + 1)?)),
-            _ => return self.skip(),
+            _ => return self.pass_over(),
         }
         Ok(self.lexer.position())
     }
@@ -264,7 +284,7 @@ impl<'a> Reader<'a> {
                     "relation" => relation = Some(self.string(&key)?),
                     "url" => url = Some(self.string(&key)?),
                     _ => {
-                        self.skip()?;
+                        self.pass_over()?;
                     }
                 }
             }
@@ -283,7 +303,7 @@ impl<'a> Reader<'a> {
                 "request" => entry.request = Some(Box::new(self.request(&key)?)),
                 "response" => entry.response = Some(Box::new(self.response(&key, nesting)?)),
                 _ => {
-                    self.skip()?;
+                    self.pass_over()?;
                 }
             }
         }
@@ -298,7 +318,7 @@ impl<'a> Reader<'a> {
             if name == "mode" {
                 mode = Some(self.string(&key)?);
             } else {
-                self.skip()?;
+                self.pass_over()?;
             }
         }
         Ok(mode)
@@ -316,7 +336,7 @@ impl<'a> Reader<'a> {
                 "ifNoneExist" => &mut request.if_none_exist,
                 "ifModifiedSince" => &mut request.if_modified_since,
                 _ => {
-                    self.skip()?;
+                    self.pass_over()?;
                     continue;
                 }
             };
@@ -340,7 +360,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 _ => {
-                    self.skip()?;
+                    self.pass_over()?;
                     continue;
                 }
             };
@@ -362,7 +382,7 @@ impl<'a> Reader<'a> {
                         self.parameters(held, nesting)?;
                     }
                     _ => {
-                        self.skip()?;
+                        self.pass_over()?;
                     }
                 }
             }

@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
                         "id" => self.put(&child, &mut id, "id")?,
                         "parameter" => self.parameter(&mut held, nesting)?,
                         _ => {
-                            self.lexer.skip()?;
+                            self.pass_over()?;
                         }
                     }
                 }
@@ -149,6 +149,24 @@ impl<'a> Reader<'a> {
         Ok(resource)
     }
 
+    /// Passes over an element of a carrier of resources that no rule looks into. A resource in there would be
+    /// shown unchecked, so none may be (RESP-1).
+    fn pass_over(&mut self) -> Result<(), OutlineError> {
+        let mut open = 1_usize;
+        while open > 0 {
+            match self.lexer.token()? {
+                Some(Token::Start { name, range }) if is_type_name(name) => {
+                    return shape(range.start, "no resource where none is looked for");
+                }
+                Some(Token::Start { .. }) => open += 1,
+                Some(Token::End { .. }) => open -= 1,
+                Some(Token::Text { .. }) => {}
+                None => return Ok(()),
+            }
+        }
+        Ok(())
+    }
+
     fn contained(&mut self, holder: &Tag<'a>) -> Result<Cow<'a, str>, OutlineError> {
         let Some(tag) = self.child()?.filter(|tag| is_type_name(tag.name)) else {
             return shape(holder.range.start, "a contained resource");
@@ -188,7 +206,7 @@ impl<'a> Reader<'a> {
                 }
                 "contained" => return shape(at, "no `contained`: a Bundle has none"),
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                 }
             }
             // The order of elements is fixed; entries stand before these.
@@ -218,7 +236,7 @@ impl<'a> Reader<'a> {
                 "relation" => self.put(&child, &mut relation, "relation")?,
                 "url" => self.put(&child, &mut url, "url")?,
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                 }
             }
         }
@@ -249,7 +267,7 @@ impl<'a> Reader<'a> {
                     once(&mut entry.response, response, at, "response")?;
                 }
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                 }
             }
         }
@@ -262,7 +280,7 @@ impl<'a> Reader<'a> {
             match child.name {
                 "mode" => self.put(&child, mode, "mode")?,
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                 }
             }
         }
@@ -280,7 +298,7 @@ impl<'a> Reader<'a> {
                 "ifNoneExist" => (&mut request.if_none_exist, "ifNoneExist"),
                 "ifModifiedSince" => (&mut request.if_modified_since, "ifModifiedSince"),
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                     continue;
                 }
             };
@@ -305,7 +323,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                     continue;
                 }
             };
@@ -323,7 +341,7 @@ impl<'a> Reader<'a> {
                 // Bounded: the lexer limits the depth of the document.
                 "part" => self.parameter(held, nesting)?,
                 _ => {
-                    self.lexer.skip()?;
+                    self.pass_over()?;
                 }
             }
         }
