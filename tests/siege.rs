@@ -4,6 +4,7 @@
 //! The whole program over real TLS, between the demo servers and doubles of its own. Classes `h1-framing`, `h2-frames`, `dos`,
 //! `tls` and `fault` of the hostile catalogue; `cases.rs` fails for a row that nobody shows.
 #![cfg(test)]
+#![expect(clippy::disallowed_methods, reason = "what the process takes is read, and where a row is shown")]
 
 #[path = "siege/cases.rs"]
 mod cases;

@@ -19,6 +19,7 @@ use rustls::HandshakeKind;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
 
 use super::admissible::{Over, Protocol, admissible};
 use super::deliver::{Active, Delivery, Pulse};
@@ -109,6 +110,12 @@ impl Connection {
     }
 }
 
+/// Ready when serving has ended for as long as somebody who has just come may still ask.
+async fn late(draining: &CancellationToken) {
+    draining.cancelled().await;
+    tokio::time::sleep(FIRST).await;
+}
+
 /// Serves one accepted socket to its end.
 pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: Arc<House<S>>) {
     let Ok(local) = socket.local_addr() else { return };
@@ -124,7 +131,7 @@ pub(super) async fn run<S: Service>(socket: TcpStream, peer: SocketAddr, house: 
     let handshake = Box::pin(tokio::time::timeout(house.limits.header_timeout, handshake));
     let done = tokio::select! {
         done = handshake => done,
-        () = async { house.draining.cancelled().await; tokio::time::sleep(FIRST).await } => return,
+        () = Box::pin(late(&house.draining)) => return,
         () = house.closing.cancelled() => return,
     };
     let stream = match done {
@@ -189,7 +196,7 @@ where
     };
     tokio::select! {
         ended = serving.as_mut() => return log_end(ended),
-        _either = tokio::time::timeout(FIRST, asked) => {}
+        _either = Box::pin(tokio::time::timeout(FIRST, asked)) => {}
         () = house.closing.cancelled() => return,
     }
     if pulse.is_quiet() {
@@ -230,12 +237,14 @@ where
         tokio::select! {
             ended = serving.as_mut() => return log_end(ended),
             () = house.closing.cancelled() => return,
-            () = pulse.spent() => return,
             () = house.draining.cancelled(), if !ending => {
                 ending = true;
                 serving.as_mut().graceful_shutdown();
             }
-            () = pulse.weary(), if !ending => {
+            () = pulse.weary() => {
+                if pulse.is_spent() {
+                    return;
+                }
                 ending = true;
                 serving.as_mut().graceful_shutdown();
             }

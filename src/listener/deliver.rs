@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::Notify;
 
 use crate::telemetry::Present;
 
@@ -42,8 +42,7 @@ pub(super) struct Pulse {
     bodies: std::sync::Mutex<Vec<Arc<AtomicU64>>>,
     /// How many requests the client has left alone.
     left_alone: AtomicUsize,
-    weary: CancellationToken,
-    spent: CancellationToken,
+    weary: Notify,
 }
 
 impl Pulse {
@@ -54,8 +53,7 @@ impl Pulse {
             quiet_since: AtomicU64::new(0),
             bodies: std::sync::Mutex::default(),
             left_alone: AtomicUsize::new(0),
-            weary: CancellationToken::new(),
-            spent: CancellationToken::new(),
+            weary: Notify::new(),
         })
     }
 
@@ -88,21 +86,20 @@ impl Pulse {
 
     /// A client has left a request alone that goes on.
     pub(super) fn left_alone(&self) {
-        match self.left_alone.fetch_add(1, Ordering::AcqRel) + 1 {
-            LEFT_ALONE => self.weary.cancel(),
-            TOO_MANY => self.spent.cancel(),
-            _few => {}
+        let count = self.left_alone.fetch_add(1, Ordering::AcqRel) + 1;
+        if [LEFT_ALONE, TOO_MANY].contains(&count) {
+            self.weary.notify_one();
         }
     }
 
-    /// Ready when the client has been told, and has gone on.
-    pub(super) async fn spent(&self) {
-        self.spent.cancelled().await;
+    /// Ready when the client has left too many alone, and again when it has gone on after that.
+    pub(super) async fn weary(&self) {
+        self.weary.notified().await;
     }
 
-    /// Ready when the client has left too many alone.
-    pub(super) async fn weary(&self) {
-        self.weary.cancelled().await;
+    /// Whether it has gone on.
+    pub(super) fn is_spent(&self) -> bool {
+        self.left_alone.load(Ordering::Acquire) >= TOO_MANY
     }
 
     /// Whether nothing is in flight.

@@ -86,7 +86,7 @@ impl Gateway {
 
     /// Sends a signal by name.
     pub fn signal(&self, name: &str) {
-        let line = format!("kill -{name} {}", self.child.id());
+        let line = format!("kill -{name} {}", self.id());
         let sent = Command::new("sh").args(["-c", &line]).status().expect("a shell");
         assert!(sent.success(), "{line}: {sent}");
     }
