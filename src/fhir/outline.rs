@@ -555,6 +555,7 @@ mod tests {
                 "expected a contained resource",
             ),
             ("<link><relation value='next'/><url value='a'/><extension url='x'/></link>", "accepted"),
+            ("<entry><search><Patient/></search></entry>", "expected no resource where none is looked for"),
             (
                 "<link><x><Patient><id value='1'/></Patient></x></link>",
                 "expected no resource where none is looked for",

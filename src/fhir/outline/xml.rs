@@ -107,7 +107,7 @@ impl<'a> Reader<'a> {
                         "id" => self.put(&child, &mut id, "id")?,
                         "parameter" => self.parameter(&mut held, nesting)?,
                         _ => {
-                            self.pass_over()?;
+                            self.pass_over(&child)?;
                         }
                     }
                 }
@@ -151,12 +151,16 @@ impl<'a> Reader<'a> {
 
     /// Passes over an element of a carrier of resources that no rule looks into. A resource in there would be
     /// shown unchecked, so none may be (RESP-1).
-    fn pass_over(&mut self) -> Result<(), OutlineError> {
+    fn pass_over(&mut self, tag: &Tag<'a>) -> Result<(), OutlineError> {
+        const NOWHERE: &str = "no resource where none is looked for";
+        if is_type_name(tag.name) {
+            return shape(tag.range.start, NOWHERE);
+        }
         let mut open = 1_usize;
         while open > 0 {
             match self.lexer.token()? {
                 Some(Token::Start { name, range }) if is_type_name(name) => {
-                    return shape(range.start, "no resource where none is looked for");
+                    return shape(range.start, NOWHERE);
                 }
                 Some(Token::Start { .. }) => open += 1,
                 Some(Token::End { .. }) => open -= 1,
@@ -206,7 +210,7 @@ impl<'a> Reader<'a> {
                 }
                 "contained" => return shape(at, "no `contained`: a Bundle has none"),
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                 }
             }
             // The order of elements is fixed; entries stand before these.
@@ -236,7 +240,7 @@ impl<'a> Reader<'a> {
                 "relation" => self.put(&child, &mut relation, "relation")?,
                 "url" => self.put(&child, &mut url, "url")?,
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                 }
             }
         }
@@ -267,7 +271,7 @@ impl<'a> Reader<'a> {
                     once(&mut entry.response, response, at, "response")?;
                 }
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                 }
             }
         }
@@ -280,7 +284,7 @@ impl<'a> Reader<'a> {
             match child.name {
                 "mode" => self.put(&child, mode, "mode")?,
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                 }
             }
         }
@@ -298,7 +302,7 @@ impl<'a> Reader<'a> {
                 "ifNoneExist" => (&mut request.if_none_exist, "ifNoneExist"),
                 "ifModifiedSince" => (&mut request.if_modified_since, "ifModifiedSince"),
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                     continue;
                 }
             };
@@ -323,7 +327,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                     continue;
                 }
             };
@@ -341,7 +345,7 @@ impl<'a> Reader<'a> {
                 // Bounded: the lexer limits the depth of the document.
                 "part" => self.parameter(held, nesting)?,
                 _ => {
-                    self.pass_over()?;
+                    self.pass_over(&child)?;
                 }
             }
         }
