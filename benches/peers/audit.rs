@@ -71,7 +71,10 @@ pub fn serve(kept: Kept) -> ExitCode {
             rules: Rules::new(
                 &settings.server.public_url,
                 settings.server.listen.iter().map(std::net::SocketAddr::port).collect(),
-                pforte::listener::Bounds { target: settings.limits.target_bytes, fields: settings.limits.header_bytes },
+                pforte::listener::Bounds {
+                    target: settings.limits.target_bytes,
+                    fields: settings.limits.header_bytes,
+                },
             ),
             limits: settings.limits.clone(),
             tls: tls.map(Arc::new),
