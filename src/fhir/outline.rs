@@ -497,6 +497,10 @@ mod tests {
                 "byte 46: expected no resource where none is looked for",
             ),
             (
+                r#"{"resourceType":"Bundle","link":[{"resourceType":"Patient"}]}"#,
+                "byte 34: expected no resource where none is looked for",
+            ),
+            (
                 r#"{"resourceType":"Bundle","x":[{"resource\u0054ype":"Patient"}]}"#,
                 "byte 31: expected no resource where none is looked for",
             ),

@@ -80,6 +80,14 @@ impl<'a> Reader<'a> {
         Ok(self.lexer.position())
     }
 
+    /// The same for a member of a part of a carrier, which is no resource itself.
+    fn pass_part(&mut self, key: &Lexeme, name: &str) -> Result<usize, OutlineError> {
+        if name == "resourceType" {
+            return shape(key, "no resource where none is looked for");
+        }
+        self.pass_over()
+    }
+
     fn object(&mut self, expected: &'static str) -> Result<Lexeme, OutlineError> {
         let begun = self.next()?;
         if begun.token == Token::ObjectStart { Ok(begun) } else { shape(&begun, expected) }
@@ -284,7 +292,7 @@ impl<'a> Reader<'a> {
                     "relation" => relation = Some(self.string(&key)?),
                     "url" => url = Some(self.string(&key)?),
                     _ => {
-                        self.pass_over()?;
+                        self.pass_part(&key, &name)?;
                     }
                 }
             }
@@ -303,7 +311,7 @@ impl<'a> Reader<'a> {
                 "request" => entry.request = Some(Box::new(self.request(&key)?)),
                 "response" => entry.response = Some(Box::new(self.response(&key, nesting)?)),
                 _ => {
-                    self.pass_over()?;
+                    self.pass_part(&key, &name)?;
                 }
             }
         }
@@ -318,7 +326,7 @@ impl<'a> Reader<'a> {
             if name == "mode" {
                 mode = Some(self.string(&key)?);
             } else {
-                self.pass_over()?;
+                self.pass_part(&key, &name)?;
             }
         }
         Ok(mode)
@@ -336,7 +344,7 @@ impl<'a> Reader<'a> {
                 "ifNoneExist" => &mut request.if_none_exist,
                 "ifModifiedSince" => &mut request.if_modified_since,
                 _ => {
-                    self.pass_over()?;
+                    self.pass_part(&key, &name)?;
                     continue;
                 }
             };
@@ -360,7 +368,7 @@ impl<'a> Reader<'a> {
                     continue;
                 }
                 _ => {
-                    self.pass_over()?;
+                    self.pass_part(&key, &name)?;
                     continue;
                 }
             };
@@ -382,7 +390,7 @@ impl<'a> Reader<'a> {
                         self.parameters(held, nesting)?;
                     }
                     _ => {
-                        self.pass_over()?;
+                        self.pass_part(&key, &name)?;
                     }
                 }
             }
