@@ -492,22 +492,6 @@ mod tests {
                 "byte 26: key `resourceType` appears twice in one object, in this or another spelling",
             ),
             (r#"{"resourceType":"Bundle"} x"#, "byte 26: expected nothing after the value"),
-            (
-                r#"{"resourceType":"Bundle","link":[{"resource":{"resourceType":"Patient"}}]}"#,
-                "byte 46: expected no resource where none is looked for",
-            ),
-            (
-                r#"{"resourceType":"Bundle","link":[{"resourceType":"Patient"}]}"#,
-                "byte 34: expected no resource where none is looked for",
-            ),
-            (
-                r#"{"resourceType":"Bundle","x":[{"resource\u0054ype":"Patient"}]}"#,
-                "byte 31: expected no resource where none is looked for",
-            ),
-            (
-                r#"{"resourceType":"Parameters","x":{"y":{"resourceType":"Patient"}}}"#,
-                "byte 39: expected no resource where none is looked for",
-            ),
         ]
         .map(|(text, means)| (text.to_owned(), means))
         .into_iter()
@@ -533,6 +517,39 @@ mod tests {
             .collect();
         assert!(wrong.is_empty(), "misread: {wrong:#?}");
         assert!(json(&one.replace('X', "{}")).is_ok());
+    }
+
+    /// What no rule looks at shows no resource.
+    #[test]
+    fn no_resource_stands_where_none_is_looked_for() {
+        let table = [
+            (r#"{"resourceType":"Bundle","link":[{"resource":{"resourceType":"Patient"}}]}"#, Some(46)),
+            (r#"{"resourceType":"Bundle","link":[{"resourceType":"Patient"}]}"#, Some(34)),
+            (r#"{"resourceType":"Bundle","x":[{"resource\u0054ype":"Patient"}]}"#, Some(31)),
+            (r#"{"resourceType":"Parameters","x":{"y":{"resourceType":"Patient"}}}"#, Some(39)),
+            (r#"{"resourceType":"Bundle","link":[{"relation":"self"}]}"#, None),
+            (
+                r#"{"resourceType":"Bundle","entry":[{"response":{"outcome":{"resourceType":"OperationOutcome"}}}]}"#,
+                None,
+            ),
+            (r#"{"resourceType":"Bundle","issues":{"resourceType":"OperationOutcome"}}"#, None),
+            (
+                r#"{"resourceType":"Parameters","parameter":[{"name":"a","resource":{"resourceType":"Patient"}}]}"#,
+                None,
+            ),
+            (
+                r#"{"resourceType":"ExampleScenario","instance":[{"resourceId":"a","resourceType":"Patient"}]}"#,
+                None,
+            ),
+        ];
+        let wrong: Vec<_> = table
+            .into_iter()
+            .map(|(text, at)| {
+                (text, at.map(|at| format!("byte {at}: expected no resource where none is looked for")))
+            })
+            .filter(|(text, means)| json(text).err().map(|error| error.to_string()) != *means)
+            .collect();
+        assert!(wrong.is_empty(), "misread: {wrong:#?}");
     }
 
     #[test]
